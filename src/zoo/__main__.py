@@ -1,0 +1,7 @@
+"""The door for `python -m zoo`."""
+
+import sys
+
+from zoo.cli import main
+
+sys.exit(main())
