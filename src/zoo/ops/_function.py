@@ -1,7 +1,9 @@
 """The glue between plain functions and autograd that every op shares.
 
-An op is two or three plain functions (forward, backward, jvp), a `Function` that is their shell,
-and a public function that checks, casts and calls `run`.
+An op is three plain functions (forward, backward, jvp), a `Function` that is their shell, and a
+public function that checks, casts and calls `run`.  The shell's forward-mode rule is a static
+method called `tangent`: the compiler refuses a Function that has a `jvp`, so `run` adds that name
+only where forward mode is on.
 
 A saved intermediate (a mean, a log-sum-exp) carries no graph, so differentiating a backward that
 uses one is silently wrong.  Every backward therefore asks `differentiable()`: where a derivative of
@@ -9,6 +11,7 @@ the backward itself may be wanted it evaluates the formula in elementary torch o
 op's inputs; elsewhere it takes the fastest kernel there is.
 """
 
+import functools
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -25,8 +28,8 @@ def differentiable() -> bool:
 
 
 def derivative_wanted(inputs: tuple[Any, ...]) -> bool:
-    """Tell whether some derivative of an op on `inputs` may be asked for later."""
-    if forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None:
+    """Tell whether a backward through an op on `inputs` may be asked for later."""
+    if torch._C._functorch.peek_interpreter_stack() is not None:
         return True
     if not torch.is_grad_enabled():
         return False
@@ -40,9 +43,19 @@ def run(function: type[Function], *inputs: Any) -> Any:
     than a small op does.
     """
     with no_autocast(inputs[0]):
-        if torch.compiler.is_compiling() or derivative_wanted(inputs):
+        if torch.compiler.is_compiling():
+            return function.apply(*inputs)
+        if forward_ad._current_level >= 0:
+            return with_jvp(function).apply(*inputs)
+        if derivative_wanted(inputs):
             return function.apply(*inputs)
         return function.forward(*inputs)
+
+
+@functools.cache
+def with_jvp(function: Any) -> Any:
+    """Give the subclass whose `jvp` is the function's `tangent`."""
+    return type(function.__name__, (function,), {"jvp": staticmethod(function.tangent)})
 
 
 def autocast_dtype(x: Tensor) -> torch.dtype | None:

@@ -82,7 +82,7 @@ class Gelu(Function):
             return gelu_backward(dy, x, ctx.form), None
 
     @staticmethod
-    def jvp(ctx: Any, t: Tensor, _: None) -> Any:
+    def tangent(ctx: Any, t: Tensor, _: None) -> Any:
         (x,) = ctx.saved_tensors
         return gelu_jvp(x, t, ctx.form)
 

@@ -52,7 +52,7 @@ class Softmax(Function):
             return softmax_backward(dy, y)
 
     @staticmethod
-    def jvp(ctx: Any, t: Tensor) -> Any:
+    def tangent(ctx: Any, t: Tensor) -> Any:
         (y,) = ctx.saved_tensors
         return softmax_jvp(y, t)
 
