@@ -1,0 +1,42 @@
+"""Multi-head attention (Vaswani et al. 2017, section 3.2.2) over zoo.ops.attention."""
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from zoo import ops
+from zoo.nn.basic import Linear, draw_seed
+from zoo.nn.cache import LayerCache
+
+
+class Attention(nn.Module):
+    """Self attention; `causal` lets a token look at itself and at what came before."""
+
+    def __init__(self, width: int, heads: int, *, causal: bool = False, rate: float = 0.0) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is not a multiple of heads {heads}")
+        self.heads = heads
+        self.causal = causal
+        self.rate = rate
+        self.qkv = Linear(width, 3 * width)
+        self.out = Linear(width, width)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b t d"],
+        padding: Bool[Tensor, "b s"] | None = None,
+        past: LayerCache | None = None,
+    ) -> Float[Tensor, "b t d"]:
+        """Attend; `padding` is True for a real key, `past` holds the keys that came before."""
+        b, t, d = x.shape
+        qkv = self.qkv(x).view(b, t, 3, self.heads, d // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (b, h, t, n)
+        if past is not None:
+            k, v = past.append(k, v)  # (b, h, s, n)
+        rate = self.rate if self.training else 0.0
+        seed = draw_seed() if rate else None
+        y = ops.attention(q, k, v, causal=self.causal, padding=padding, rate=rate, seed=seed)
+        return self.out(y.transpose(1, 2).reshape(b, t, d))  # (b, t, h n)
+
+    def extra_repr(self) -> str:
+        return f"heads={self.heads}, causal={self.causal}, rate={self.rate}"

@@ -1,0 +1,92 @@
+"""torch's Linear, LayerNorm, Embedding and Dropout, led through zoo.ops."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from zoo import ops
+
+STD = 0.02  # of a fresh weight: GPT-2 (Radford et al. 2019), BERT (Devlin et al. 2018)
+
+
+class Linear(nn.Linear):
+    """Affine map of the last axis; fresh weights are normal with deviation 0.02."""
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight, std=STD)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, x: Float[Tensor, "... i"]) -> Float[Tensor, "... o"]:
+        return ops.linear(x, self.weight, self.bias)
+
+
+class LayerNorm(nn.Module):
+    """Zero mean and unit variance over the last axis, then scale and shift."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
+        return ops.layer_norm(x, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.weight.shape[0]}, eps={self.eps}"
+
+
+class Embedding(nn.Module):
+    """Rows of a table; fresh rows are normal with deviation 0.02."""
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(count, width))
+        nn.init.normal_(self.weight, std=STD)
+
+    def forward(self, ids: Int[Tensor, "..."]) -> Float[Tensor, "... d"]:
+        return ops.embedding(ids, self.weight)
+
+    def extra_repr(self) -> str:
+        return "{}, {}".format(*self.weight.shape)
+
+
+class Dropout(nn.Module):
+    """Zero a share of the values while training; each call draws one seed from torch's generator.
+
+    The seed is all that is kept: the mask is made again from it in the backward pass.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        if not self.training or self.rate == 0:
+            return x
+        return ops.dropout(x, self.rate, draw_seed())
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate}"
+
+
+def draw_seed() -> Tensor:
+    """Draw a seed from torch's CPU generator, which checkpointing and resuming restore."""
+    return torch.randint(2**62, ())
+
+
+class MLP(nn.Module):
+    """Up, gelu, down."""
+
+    def __init__(self, width: int, hidden: int, gelu: str) -> None:
+        super().__init__()
+        self.gelu = gelu
+        self.up = Linear(width, hidden)
+        self.down = Linear(hidden, width)
+
+    def forward(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
+        return self.down(ops.gelu(self.up(x), self.gelu))
+
+    def extra_repr(self) -> str:
+        return f"gelu={self.gelu}"
