@@ -46,10 +46,25 @@ def run(function: type[Function], *inputs: Any) -> Any:
         if torch.compiler.is_compiling():
             return function.apply(*inputs)
         if forward_ad._current_level >= 0:
+            check_one_forward_mode(function.__name__)
             return with_jvp(function).apply(*inputs)
         if derivative_wanted(inputs):
             return function.apply(*inputs)
         return function.forward(*inputs)
+
+
+def check_one_forward_mode(name: str) -> None:
+    """Refuse forward mode inside forward mode: torch runs a Function's `jvp` with it switched off.
+
+    The outer derivative would come out wrong without a word.
+    """
+    transforms = torch._C._functorch
+    stack = transforms.get_interpreter_stack() or ()
+    if [level.key() for level in stack].count(transforms.TransformType.Jvp) > 1:
+        raise NotImplementedError(
+            f"{name}: forward mode inside forward mode; take one of the derivatives in reverse, "
+            "jacfwd(jacrev(f)) for jacfwd(jacfwd(f))"
+        )
 
 
 @functools.cache

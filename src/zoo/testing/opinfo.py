@@ -5,7 +5,7 @@ zoo: a row can describe any function of tensors.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,8 @@ class Sample:
     name: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any] = field(default_factory=dict)
+    #: how many times larger the inputs are than what is left of them after the op's subtractions
+    cancels: int = 1
 
     def to(self, dtype: torch.dtype, *, grad: bool = False) -> "Sample":
         """Copy the sample with its floating tensors in `dtype`, as leaves that may ask for grad.
@@ -33,10 +35,10 @@ class Sample:
                 return x.clone()
             return restrided(x.detach(), dtype).requires_grad_(grad)
 
-        return Sample(
-            self.name,
-            tuple(copy(x) for x in self.args),
-            {name: copy(x) for name, x in self.kwargs.items()},
+        return replace(
+            self,
+            args=tuple(copy(x) for x in self.args),
+            kwargs={name: copy(x) for name, x in self.kwargs.items()},
         )
 
     def tensors(self) -> list[Tensor]:

@@ -137,6 +137,14 @@ def test_forward_mode_equals_the_reference(info, sample):
 
 
 @each_case
+def test_forward_mode_inside_forward_mode_is_refused(info, sample):
+    """torch would leave the outer derivative out without a word."""
+    twice = torch.func.jacfwd(torch.func.jacfwd(along(info.op, sample)))
+    with pytest.raises(NotImplementedError, match="take one of the derivatives in reverse"):
+        twice(*dense(sample))
+
+
+@each_case
 def test_mapped_calls_and_gradients_equal_a_loop(info, sample):
     rows = [tuple(x + 0.1 * i for x in dense(sample)) for i in range(3)]
     stacked = [torch.stack(column) for column in zip(*rows, strict=True)]
@@ -160,9 +168,9 @@ def test_a_dtype_is_kept_and_rounds_no_more_than_it_must(info, sample, dtype):
     expected_grads = torch.autograd.grad(expected, exact.floats(), dy.double())
     assert y.dtype == dtype
     assert [g.dtype for g in grads] == [dtype] * len(grads)
-    assert_near(y, expected, dtype, info.roundings)
+    assert_near(y, expected, dtype, info.roundings * sample.cancels)
     for grad, wanted in zip(grads, expected_grads, strict=True):
-        assert_near(grad, wanted, dtype, info.roundings)
+        assert_near(grad, wanted, dtype, info.roundings * sample.cancels)
 
 
 @each_dtype
@@ -174,7 +182,7 @@ def test_the_differentiable_backward_keeps_dtype_and_value(info, sample, dtype):
     again = torch.autograd.grad(leaves.call(info.op), leaves.floats(), dy, create_graph=True)
     assert [g.dtype for g in again] == [dtype] * len(grads)
     for grad, wanted in zip(again, grads, strict=True):
-        assert_near(grad, wanted, dtype, 2 * info.roundings)
+        assert_near(grad, wanted, dtype, 2 * info.roundings * sample.cancels)
 
 
 @each_case
@@ -234,9 +242,9 @@ def test_autocast_gives_torchs_dtype_and_gradients_in_the_inputs_own(info, sampl
     assert y.dtype == low
     assert all(torch.equal(a, b) for a, b in zip(inside, outside, strict=True))
     assert all(g.dtype == torch.float32 for g in inside)
-    assert_near(y, expected, low, 2 * info.roundings)
+    assert_near(y, expected, low, 2 * info.roundings * sample.cancels)
     for grad, wanted in zip(inside, grads, strict=True):
-        assert_near(grad, wanted, low, 2 * info.roundings)
+        assert_near(grad, wanted, low, 2 * info.roundings * sample.cancels)
 
 
 @pytest.mark.parametrize("autocast", [False, True], ids=["plain", "autocast"])
