@@ -1,0 +1,240 @@
+"""The last linear layer and the loss at once, some rows at a time.
+
+    z = x W^T + c      loss and q, w as in cross_entropy      g = p - q
+    dx_i = dy w_i g_i W      dW = dy sum_i g_i^T (w_i x_i)      dc = dy sum_i w_i g_i
+    tangent = sum_i w_i g_i . (tx_i W^T + x_i tW^T + tc)
+
+The gradients are formed in forward, while the logits of a chunk are at hand, and backward scales
+them by dy: all the logits never exist.  Ignored rows are not multiplied at all.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn import functional as F
+
+from zoo.ops._elementary import elementary, mapped, readable
+from zoo.ops._function import check_float, check_same_dtype, lowered, no_autocast, run, wide
+from zoo.ops.cross_entropy import (
+    IGNORE,
+    add_up,
+    check_labels,
+    check_options,
+    flat,
+    residual,
+    row_losses,
+    safe,
+    weigh,
+)
+
+#: rows in a chunk
+ROWS = 256
+
+
+def counted_rows(labels: Tensor, ignore: int) -> Tensor | None:
+    """Give the rows that count, None for all of them or where values cannot be read."""
+    if not readable(labels):
+        return None
+    counted = labels != ignore
+    return None if bool(counted.all()) else counted.nonzero().squeeze(1)
+
+
+def residual_(z: Tensor, at: Tensor, smoothing: float) -> Tensor:
+    """Turn wide logits in place into p - q."""
+    p = torch.softmax(z, -1)
+    p.scatter_add_(-1, at, torch.full_like(p[:, :1], smoothing - 1))
+    return p.sub_(smoothing / p.shape[-1]) if smoothing else p
+
+
+def linear_cross_entropy_forward(
+    x: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    bias: Tensor | None,
+    needs: tuple[bool, bool, bool],
+    ignore: int,
+    smoothing: float,
+    reduction: str,
+    rows: int,
+) -> tuple[Tensor, ...]:
+    """Give the loss and, of dx, dW and dc for dy = 1, those that are needed; else empty tensors."""
+    x, labels = flat(x, labels)
+    dtype = wide(x[:0]).dtype
+    w, at = weigh(labels, ignore, reduction, dtype), safe(labels, ignore)
+    if mapped():
+        z = wide(F.linear(x, weight, bias))
+        loss = add_up(row_losses(z, at, z.logsumexp(-1), smoothing), w)
+        return loss, *(loss.new_empty(0) for _ in needs)
+    kept = counted_rows(labels, ignore)
+    loss = torch.zeros((), dtype=dtype, device=x.device)
+    dx, dw, dc = (
+        torch.zeros(like.shape if like is not None and need else 0, dtype=kind, device=x.device)
+        for like, need, kind in zip((x, weight, bias), needs, (x.dtype, dtype, dtype), strict=True)
+    )
+    for start in range(0, len(x) if kept is None else len(kept), rows):
+        part: Any = slice(start, start + rows) if kept is None else kept[start : start + rows]
+        xs, ws, label = x[part], w[part], at[part]
+        z = wide(F.linear(xs, weight, bias))
+        loss = loss + add_up(row_losses(z, label, z.logsumexp(-1), smoothing), ws)
+        if not any(needs):
+            continue
+        g = residual_(z, label, smoothing)
+        if needs[2]:
+            dc += torch.mv(g.T, ws)
+        g, ws = g.to(x.dtype), ws[:, None]
+        if needs[0]:
+            dx[part] = (torch.mm(g, weight) * ws).to(x.dtype)
+        if needs[1]:
+            xs = (xs * ws).to(x.dtype)
+            dw = dw.addmm_(g.T, xs) if x.dtype == dtype else dw.add_(torch.mm(g.T, xs))
+    return loss, dx, dw, dc
+
+
+def dense_backward(
+    dy: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    bias: Tensor | None,
+    ignore: int,
+    smoothing: float,
+    reduction: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Give dx, dW, dc in elementary operations, with all the logits."""
+    shape, (x, labels) = x.shape, flat(x, labels)
+    dtype = wide(x[:0]).dtype
+    z = wide(F.linear(x, weight, bias))
+    w = weigh(labels, ignore, reduction, dtype).unsqueeze(-1)
+    g = residual(z, safe(labels, ignore), smoothing) * (w * dy)
+    dx, dw = torch.matmul(g, wide(weight)), torch.matmul(g.mT, wide(x))
+    return dx.to(x.dtype).reshape(shape), dw.to(x.dtype), g.sum(-2).to(x.dtype)
+
+
+def linear_cross_entropy_backward(
+    dy: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    bias: Tensor | None,
+    formed: tuple[Tensor, ...],
+    needs: tuple[bool, ...],
+    options: tuple[Any, ...],
+) -> tuple[Tensor | None, ...]:
+    """Scale what forward formed; by formula where a derivative of this may be wanted."""
+    missing = any(n and not g.numel() for n, g in zip(needs, formed, strict=True))
+    grads = formed
+    if elementary(dy) or missing:
+        grads = dense_backward(dy, x, weight, labels, bias, *options)
+    else:
+        dx, dw, dc = ((g * dy).to(x.dtype) for g in formed)
+        grads = dx.reshape(x.shape) if needs[0] else dx, dw, dc
+    return tuple(g if need else None for g, need in zip(grads, needs, strict=True))
+
+
+def linear_cross_entropy_jvp(
+    x: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    bias: Tensor | None,
+    tangents: tuple[Tensor | None, Tensor | None, Tensor | None],
+    options: tuple[Any, ...],
+) -> Tensor:
+    """Give the tangent of the loss along tangents of x, weight and bias, None for a constant."""
+    ignore, smoothing, reduction = options
+    tx, tw, tc = tangents
+    if tx is not None:
+        tx = flat(tx, labels)[0]
+    x, labels = flat(x, labels)
+    z = wide(F.linear(x, weight, bias))
+    w = weigh(labels, ignore, reduction, z.dtype).unsqueeze(-1)
+    change = torch.zeros_like(z)
+    if tx is not None:
+        change = change + F.linear(wide(tx), wide(weight))
+    if tw is not None:
+        change = change + F.linear(wide(x), wide(tw))
+    if tc is not None:
+        change = change + wide(tc)
+    return (residual(z, safe(labels, ignore), smoothing) * w * change).sum()
+
+
+class LinearCrossEntropy(Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, labels: Tensor, bias: Any, *rest: Any) -> Any:
+        return linear_cross_entropy_forward(x, weight, labels, bias, *rest)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        x, weight, labels, bias, _, *options, _ = inputs
+        ctx.options = tuple(options)
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(x, weight, labels, bias, *output[1:])
+        ctx.save_for_forward(x, weight, labels, bias)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor, *_: Any) -> Any:
+        x, weight, labels, bias, *formed = ctx.saved_tensors
+        needs = tuple(ctx.needs_input_grad[i] for i in (0, 1, 3))
+        with no_autocast(dy):
+            dx, dw, dc = linear_cross_entropy_backward(
+                dy, x, weight, labels, bias, tuple(formed), needs, ctx.options
+            )
+        return dx, dw, None, dc, *(None,) * 5
+
+    @staticmethod
+    def tangent(ctx: Any, tx: Any, tw: Any, _: Any, tc: Any, *rest: Any) -> Any:
+        x, weight, labels, bias = ctx.saved_tensors[:4]
+        value = linear_cross_entropy_jvp(x, weight, labels, bias, (tx, tw, tc), ctx.options)
+        return value, None, None, None
+
+
+def linear_cross_entropy(
+    x: Float[Tensor, "*b d"],
+    weight: Float[Tensor, "v d"],
+    labels: Int[Tensor, "*b"],
+    bias: Float[Tensor, " v"] | None = None,
+    *,
+    ignore: int = IGNORE,
+    smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Float[Tensor, ""]:
+    """Give cross_entropy(linear(x, weight, bias), labels) without ever holding all the logits.
+
+    Everything but the memory is as in `cross_entropy`; under autocast x, weight and bias are cast.
+    Raises TypeError for dtypes that differ, ValueError for shapes that do not fit, IndexError for a
+    label outside the vocabulary.
+    """
+    return chunked(x, weight, labels, bias, ignore, smoothing, reduction, ROWS)
+
+
+def chunked(
+    x: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    bias: Tensor | None,
+    ignore: int,
+    smoothing: float,
+    reduction: str,
+    rows: int,
+) -> Tensor:
+    """Check, cast, and run with `rows` rows in a chunk."""
+    op = "linear_cross_entropy"
+    check_float(op, x=x, weight=weight, bias=bias)
+    check_options(op, smoothing, reduction)
+    x, weight, bias = lowered(x, weight, bias)
+    check_same_dtype(op, x=x, weight=weight, bias=bias)
+    if weight.ndim != 2 or weight.shape[1] != x.shape[-1]:
+        shapes = f"{tuple(x.shape)} and weight {tuple(weight.shape)}"
+        raise ValueError(f"{op}: x {shapes} do not fit; give (..., d) and (v, d)")
+    check_labels(op, labels, (*x.shape[:-1], weight.shape[0]), ignore)
+    # under a functional transform backward goes by formula, and forward need form nothing
+    forms = torch.is_grad_enabled() and not mapped()
+    needs = tuple(forms and t is not None and t.requires_grad for t in (x, weight, bias))
+    return run(
+        LinearCrossEntropy, x, weight, labels, bias, needs,
+        ignore, smoothing, reduction, rows,
+    )[0]  # fmt: skip
