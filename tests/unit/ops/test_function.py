@@ -1,0 +1,75 @@
+"""The glue: which way a call goes, and what it costs when nobody asks for a derivative."""
+
+import pytest
+import torch
+import torch.utils.checkpoint
+
+from zoo import ops
+from zoo.ops._function import autocast_dtype, derivative_wanted, differentiable, lowered, raised
+from zoo.ops.linear import linear_backward
+
+
+def test_a_derivative_is_wanted_where_grad_mode_and_an_input_agree():
+    x = torch.ones(2, requires_grad=True)
+    assert derivative_wanted((1, "a", x)) and not derivative_wanted((x.detach(), None))
+    with torch.no_grad():
+        assert not derivative_wanted((x,))
+    assert not derivative_wanted(())
+
+
+def test_a_derivative_is_wanted_inside_any_transform():
+    seen = []
+
+    def f(x):
+        seen.append(derivative_wanted((x,)))
+        return x
+
+    torch.vmap(f)(torch.ones(3))
+    torch.func.grad(f)(torch.tensor(1.0))
+    assert seen == [True, True]
+
+
+def test_a_backward_is_differentiable_with_a_graph_or_in_forward_mode():
+    assert differentiable()
+    with torch.no_grad():
+        assert not differentiable()
+        with torch.autograd.forward_ad.dual_level():
+            assert differentiable()
+
+
+def test_autocast_casts_what_torch_would_and_leaves_float64_and_integers():
+    x, n, d = torch.ones(2), torch.arange(2), torch.ones(2, dtype=torch.float64)
+    assert lowered(x, n, d, None) == (x, n, d, None) and raised(x.half()).dtype == torch.float16
+    assert autocast_dtype(x) is None
+    with torch.autocast("cpu", dtype=torch.float16):
+        assert autocast_dtype(x) == torch.float16
+        low = lowered(x, n, d, None)
+        assert [t.dtype for t in low[:3]] == [torch.float16, torch.int64, torch.float64]
+        assert low[1] is n and low[2] is d and low[3] is None
+        assert raised(x.bfloat16()).dtype == torch.float32 and raised(d) is d
+
+
+def test_a_device_without_autocast_is_no_obstacle():
+    x = torch.ones(2, 3, device="meta")
+    assert autocast_dtype(x) is None and ops.softmax(x).device.type == "meta"
+
+
+def test_an_op_under_a_checkpoint_gives_the_same_gradients():
+    x, w = torch.randn(3, 4, requires_grad=True), torch.randn(5, 4, requires_grad=True)
+
+    def block(x, w):
+        return ops.dropout(ops.gelu(ops.linear(x, w)), 0.5, 3)
+
+    y = torch.utils.checkpoint.checkpoint(block, x, w, use_reentrant=False)
+    again = torch.autograd.grad(y.square().sum(), (x, w))
+    plain = torch.autograd.grad(block(x, w).square().sum(), (x, w))
+    assert all(torch.equal(a, b) for a, b in zip(again, plain, strict=True))
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 3, 4)])
+def test_a_linear_backward_gives_only_what_is_asked_for(shape):
+    x, w = torch.randn(shape), torch.randn(5, 4)
+    dy = torch.randn(*shape[:-1], 5)
+    assert linear_backward(dy, x, w, (False, False, False)) == (None, None, None)
+    dx, dw, db = linear_backward(dy, x, w, (True, True, True))
+    assert (dx.shape, dw.shape, db.shape) == (x.shape, w.shape, (5,))
