@@ -126,10 +126,11 @@ def weights_(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return x, total, top.add_(total.log()).squeeze(-1)
 
 
-def heads_last(shape: tuple[int, ...], like: Tensor, dtype: torch.dtype) -> Tensor:
+def heads_last(like: Tensor, dtype: torch.dtype) -> Tensor:
     """Make zeros (b, h, t, n) that lie as (b, t, h, n), so that merging heads is a view."""
-    b, h, t, n = shape
-    return torch.zeros(b, t, h, n, dtype=dtype, device=like.device).transpose(1, 2)
+    _, h, t, n = like.shape
+    strides = (t * h * n, n, h * n, 1)
+    return torch.empty_strided(like.shape, strides, dtype=dtype, device=like.device).zero_()
 
 
 def blocks_forward(
@@ -146,7 +147,7 @@ def blocks_forward(
 ) -> tuple[Tensor, Tensor]:
     """Give the output and the log-sum-exp of each row, tile by tile."""
     h, t, s = q.shape[1], q.shape[2], k.shape[2]
-    y = heads_last(q.shape, q, q.dtype)
+    y = heads_last(q, q.dtype)
     lse = torch.zeros(q.shape[:3], dtype=wide(q[:0]).dtype, device=q.device)
     for number, tile in enumerate(tiles(q.shape, s, causal, block)):
         keep = None if seed is None else tile_keep(tile, number, h, rate, seed, q.device)
@@ -182,8 +183,8 @@ def blocks_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Give dq, dk, dv, tile by tile; dk and dv are added up in at least float32."""
     h, t, s = q.shape[1], q.shape[2], k.shape[2]
-    dq = heads_last(q.shape, q, q.dtype)
-    dk, dv = (heads_last(x.shape, x, lse.dtype) for x in (k, v))
+    dq = heads_last(q, q.dtype)
+    dk, dv = (heads_last(x, lse.dtype) for x in (k, v))
     for number, tile in enumerate(tiles(q.shape, s, causal, block)):
         keep = None if seed is None else tile_keep(tile, number, h, rate, seed, q.device)
         for part in parts(tile, spans, t == s):

@@ -58,7 +58,7 @@ def flash_forward(
     whole = Tile(slice(0, q.shape[0]), slice(0, t), slice(0, s))
     if spans is None:
         return flash_part(q, k, v, additive(mask, whole, kernel_dtype(q)), causal, scale)
-    y = heads_last(q.shape, q, q.dtype)
+    y = heads_last(q, q.dtype)
     lse = torch.zeros(q.shape[:3], dtype=wide(q[:0]).dtype, device=q.device)
     for part in parts(whole, spans, t == s):
         rows, queries, keys = part
@@ -122,7 +122,7 @@ def flash_backward(
         added = additive(mask, whole, lse.dtype)
         dq, dk, dv = flash_part_backward(dy, q, k, v, y, lse, added, causal, scale)
         return dq, dk, dv
-    dq, dk, dv = (heads_last(x.shape, x, x.dtype) for x in (q, k, v))
+    dq, dk, dv = (heads_last(x, x.dtype) for x in (q, k, v))
     for part in parts(whole, spans, t == s):
         rows, queries, keys = part
         dq[rows, :, queries], dk[rows, :, keys], dv[rows, :, keys] = flash_part_backward(

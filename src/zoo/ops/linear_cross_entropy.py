@@ -42,11 +42,51 @@ def counted_rows(labels: Tensor, ignore: int) -> Tensor | None:
     return None if bool(counted.all()) else counted.nonzero().squeeze(1)
 
 
-def residual_(z: Tensor, at: Tensor, smoothing: float) -> Tensor:
-    """Turn wide logits in place into p - q."""
-    p = torch.softmax(z, -1)
-    p.scatter_add_(-1, at, torch.full_like(p[:, :1], smoothing - 1))
-    return p.sub_(smoothing / p.shape[-1]) if smoothing else p
+def chunk_buffers(x: Tensor, weight: Tensor, rows: int) -> tuple[Tensor, Tensor] | None:
+    """Make room for the logits of a chunk, in the dtype of x and wide, to be used again and again.
+
+    Fresh memory of this size costs more than the softmax in it; a compiler plans its own.
+    """
+    if torch.compiler.is_compiling():
+        return None
+    logits = x.new_empty(min(rows, len(x)), len(weight))
+    return logits, wide(logits)
+
+
+def chunk_logits(
+    x: Tensor, weight: Tensor, bias: Tensor | None, room: tuple[Tensor, Tensor] | None
+) -> Tensor:
+    """Give wide logits of a chunk, in `room` if there is some."""
+    if room is None:
+        return wide(F.linear(x, weight, bias))
+    z, wider = (buffer[: len(x)] for buffer in room)
+    if bias is None:
+        torch.mm(x, weight.T, out=z)
+    else:
+        torch.addmm(bias, x, weight.T, out=z)
+    return z if z.dtype == wider.dtype else wider.copy_(z)
+
+
+def chunk_losses(
+    z: Tensor, at: Tensor, smoothing: float, room: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, Tensor]:
+    """Give the losses of a chunk and p - q, which takes the place of the logits."""
+    top, here = z.amax(-1), z.gather(-1, at).squeeze(-1)
+    middle = smoothing * z.mean(-1) if smoothing else 0.0
+    p = torch.softmax(z, -1) if room is None else torch.softmax(z, -1, out=z)
+    # the largest p is exp(top - lse), and at least 1 / v: its logarithm is exact enough
+    lse = top - p.amax(-1).log()
+    p.scatter_add_(-1, at, torch.full_like(at, smoothing - 1, dtype=p.dtype))
+    if smoothing:
+        p.sub_(smoothing / p.shape[-1])
+    return lse - (1 - smoothing) * here - middle, p
+
+
+def narrow(g: Tensor, room: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Give g in the dtype of the logits' buffer, ready to be multiplied."""
+    if room is None or room[0].dtype == g.dtype:
+        return g
+    return room[0][: len(g)].copy_(g)
 
 
 def linear_cross_entropy_forward(
@@ -74,17 +114,16 @@ def linear_cross_entropy_forward(
         torch.zeros(like.shape if like is not None and need else 0, dtype=kind, device=x.device)
         for like, need, kind in zip((x, weight, bias), needs, (x.dtype, dtype, dtype), strict=True)
     )
+    room = chunk_buffers(x, weight, rows)
     for start in range(0, len(x) if kept is None else len(kept), rows):
         part: Any = slice(start, start + rows) if kept is None else kept[start : start + rows]
-        xs, ws, label = x[part], w[part], at[part]
-        z = wide(F.linear(xs, weight, bias))
-        loss = loss + add_up(row_losses(z, label, z.logsumexp(-1), smoothing), ws)
-        if not any(needs):
-            continue
-        g = residual_(z, label, smoothing)
+        xs, ws = x[part], w[part]
+        losses, g = chunk_losses(chunk_logits(xs, weight, bias, room), at[part], smoothing, room)
+        loss = loss + add_up(losses, ws)
         if needs[2]:
             dc += torch.mv(g.T, ws)
-        g, ws = g.to(x.dtype), ws[:, None]
+        if needs[0] or needs[1]:
+            g, ws = narrow(g, room).to(x.dtype), ws[:, None]
         if needs[0]:
             dx[part] = (torch.mm(g, weight) * ws).to(x.dtype)
         if needs[1]:

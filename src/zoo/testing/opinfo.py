@@ -82,8 +82,10 @@ class OpInfo:
     errors: Callable[[], Iterable[Refusal]] = tuple
     #: roundings in a chain, forward and backward, that a low dtype may show
     roundings: int = 4
-    #: the dtype of the output under autocast: "low", "float32", or "input"
+    #: what autocast computes in (and, but for a loss, gives): "low", "float32", or "input"
     autocast: str = "input"
+    #: the output is a loss: in float32 at least, whatever comes in
+    loss: bool = False
 
 
 def restrided(x: Tensor, dtype: torch.dtype) -> Tensor:
