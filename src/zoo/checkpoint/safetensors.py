@@ -1,0 +1,183 @@
+"""safetensors files, read with nothing taken on trust.
+
+    8 bytes: length n, little endian | n bytes: JSON | data
+    JSON: name -> {"dtype", "shape", "data_offsets": [start, stop]}, and "__metadata__"
+
+The header is checked whole before a byte of data is read: tensors tile the data without overlap or
+hole, and each has as many bytes as its shape and dtype say. Files that we write carry a checksum of
+every tensor, which is compared when it is read.
+"""
+
+import json
+import math
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from zoo.checkpoint.errors import CheckpointError
+from zoo.checkpoint.files import open_inside, parse_json
+
+LARGEST_HEADER = 100 * 10**6  # bytes, as the format says
+CHECKSUMS = "zoo.crc32"  # metadata: JSON of name -> crc32
+
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+@dataclass(frozen=True)
+class LazyTensor:
+    """A tensor that is still in its file; `start` counts from the file's first byte."""
+
+    folder: Path
+    file: str
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    start: int
+    checksum: int | None
+
+    def read(self) -> Tensor:
+        """Read the tensor into fresh memory; raise CheckpointError when the bytes are damaged."""
+        result = torch.empty(self.shape, dtype=self.dtype)
+        if result.numel():
+            with open_inside(self.folder, self.file) as file:
+                file.seek(self.start)
+                self.fill(file, result)
+        return result
+
+    def fill(self, file: BinaryIO, result: Tensor) -> None:
+        memory = bytes_of(result)
+        done = 0
+        while done < len(memory):
+            count = file.readinto(memory[done:])  # type: ignore[attr-defined]
+            if not count:
+                raise CheckpointError(f"{self.folder / self.file} ends within {self.name}")
+            done += count
+        if self.checksum is not None and zlib.crc32(memory) != self.checksum:
+            raise CheckpointError(
+                f"{self.folder / self.file}: {self.name} is damaged: its checksum differs. "
+                f"If another tool changed the file, it should have dropped {CHECKSUMS!r} "
+                "from the metadata"
+            )
+
+
+def read_header(folder: Path, file: str) -> tuple[dict[str, LazyTensor], dict[str, str]]:
+    """Read and check a file's header; give its tensors by name, and its metadata."""
+    where = str(folder / file)
+    with open_inside(folder, file) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        length = int.from_bytes(stream.read(8), "little")
+        if size < 8 or length > min(size - 8, LARGEST_HEADER):
+            raise CheckpointError(
+                f"{where} is cut short or no safetensors file: "
+                f"{size} bytes, and a header of {length} is announced"
+            )
+        header = parse_json(stream.read(length), f"{where}: header")
+    metadata = check_metadata(where, header.pop("__metadata__", {}))
+    checksums = check_checksums(where, metadata, header)
+    tensors = {}
+    spans = []
+    for name, entry in header.items():
+        dtype, shape, start, stop = check_entry(where, name, entry)
+        spans.append((start, stop, name))
+        tensors[name] = LazyTensor(
+            folder=folder,
+            file=file,
+            name=name,
+            dtype=dtype,
+            shape=shape,
+            start=8 + length + start,
+            checksum=checksums.get(name),
+        )
+    check_tiling(where, sorted(spans), size - 8 - length)
+    return tensors, metadata
+
+
+def check_entry(where: str, name: str, entry: Any) -> tuple[torch.dtype, tuple[int, ...], int, int]:
+    """Check one tensor's entry by itself."""
+    what = f"{where}: {name[:80]!r}"
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise CheckpointError(f"{what} is not described by dtype, shape and data_offsets")
+    code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(code, str) or code not in DTYPES:
+        raise CheckpointError(f"{what} has dtype {str(code)[:20]!r}; known are {sorted(DTYPES)}")
+    if not is_counts(shape) or len(shape) > 32:
+        raise CheckpointError(f"{what} has shape {str(shape)[:80]}")
+    if not is_counts(offsets) or len(offsets) != 2:
+        raise CheckpointError(f"{what} has data_offsets {str(offsets)[:80]}")
+    start, stop = offsets
+    dtype = DTYPES[code]
+    if stop - start != math.prod(shape) * dtype.itemsize:
+        raise CheckpointError(
+            f"{what} has {stop - start} bytes; its shape {tuple(shape)} needs "
+            f"{math.prod(shape) * dtype.itemsize}"
+        )
+    return dtype, tuple(shape), start, stop
+
+
+def is_counts(value: Any) -> bool:
+    """Tell whether this is a list of whole numbers from 0 to 2^63 - 1."""
+    return isinstance(value, list) and all(type(n) is int and 0 <= n < 2**63 for n in value)
+
+
+def check_tiling(where: str, spans: list[tuple[int, int, str]], size: int) -> None:
+    """Require that sorted spans follow each other from 0 to the end of the data."""
+    reached = 0
+    for start, stop, name in spans:
+        if start != reached:
+            fault = "overlaps the tensor before it" if start < reached else "follows a hole"
+            raise CheckpointError(f"{where}: {name[:80]!r} {fault}")
+        reached = stop
+    if reached != size:
+        raise CheckpointError(f"{where}: tensors take {reached} bytes, the file holds {size}")
+
+
+def check_metadata(where: str, metadata: Any) -> dict[str, str]:
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise CheckpointError(f"{where}: __metadata__ is not a table of texts")
+    return metadata
+
+
+def check_checksums(
+    where: str, metadata: Mapping[str, str], header: Mapping[str, Any]
+) -> dict[str, int]:
+    """Give each tensor's checksum, when the file carries them."""
+    if CHECKSUMS not in metadata:
+        return {}
+    sums = parse_json(metadata[CHECKSUMS].encode(), f"{where}: {CHECKSUMS}")
+    if sums.keys() != header.keys() or not all(type(v) is int for v in sums.values()):
+        raise CheckpointError(f"{where}: {CHECKSUMS} does not belong to these tensors")
+    return sums
+
+
+def checksums_of(tensors: Mapping[str, Tensor]) -> str:
+    """Give the metadata entry that lets a reader see damage."""
+    return json.dumps({name: checksum(tensor) for name, tensor in tensors.items()})
+
+
+def checksum(tensor: Tensor) -> int:
+    if not tensor.numel():
+        return 0
+    return zlib.crc32(bytes_of(tensor.detach().cpu().contiguous()))
+
+
+def bytes_of(tensor: Tensor) -> memoryview:
+    """Give a contiguous tensor's own memory."""
+    array: Any = tensor.view(-1).view(torch.uint8).numpy()
+    return memoryview(array)

@@ -1,0 +1,281 @@
+"""What every model of the house can do: be read from a folder, written to one, be counted.
+
+A family's spec says which published names are which of its own; everything here reads those
+tables and knows no family.
+"""
+
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from zoo import config as configs
+from zoo import keymap
+from zoo.checkpoint import CheckpointError, Folder, read_folder, resolve, write_folder
+from zoo.models.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a load read, left unread and made fresh; names are the file's, `fresh` are ours."""
+
+    folder: str
+    read: int
+    dtypes: tuple[str, ...]
+    unread: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()  # unexpected, with strict=False
+
+
+@dataclass
+class Faults:
+    """Everything that is wrong with a checkpoint, to be said at once."""
+
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    shapes: list[str] = field(default_factory=list)
+    ties: list[str] = field(default_factory=list)
+
+    def sentence(self) -> str:
+        parts = [
+            ("missing", self.missing),
+            ("unexpected", self.unexpected),
+            ("wrong shape", self.shapes),
+            ("tied in the config but different in the file", self.ties),
+        ]
+        return "; ".join(f"{what}: {listed(names)}" for what, names in parts if names)
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+class Model(nn.Module):
+    """A model with a frozen config and one head."""
+
+    spec: ClassVar[ModelSpec]
+
+    config: Any = None
+    head_name: str | None = None
+    report: LoadReport | None = None
+    recompute: bool = False  # activation checkpointing: run blocks again in the backward pass
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder_or_name: str | Path,
+        *,
+        head: str | None = "auto",
+        dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
+        strict: bool = True,
+        fresh: Sequence[str] = (),
+        classes: int | None = None,
+        offline: bool | None = None,
+    ) -> Self:
+        """Read a Hugging Face folder (config.json and safetensors), ready for inference.
+
+        `head="auto"` takes the head that the config's `architectures` names; `None` is the bare
+        body. `fresh` lists patterns of our names (`head.*`) that may be missing from the file and
+        are initialised; `classes` sets the size of a fresh classification head.
+        Raises CheckpointError listing every missing, unexpected, wrong-shaped or wrongly tied
+        tensor, and whatever the config asks for that this family does not do. `strict=False`
+        lets unexpected tensors and unknown config keys pass; `report` says which.
+        """
+        return cls.from_folder(
+            read_folder(resolve(folder_or_name, offline=offline)),
+            head=head,
+            dtype=dtype,
+            device=device,
+            strict=strict,
+            fresh=fresh,
+            classes=classes,
+        )
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: Folder,
+        *,
+        head: str | None = "auto",
+        dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
+        strict: bool = True,
+        fresh: Sequence[str] = (),
+        classes: int | None = None,
+    ) -> Self:
+        """Build the model that an opened folder describes; see `from_pretrained`."""
+        if not dtype.is_floating_point:
+            raise ValueError(f"dtype {dtype} is not a floating point type")
+        published = dict(folder.config)
+        if classes is not None:
+            published = {k: v for k, v in published.items() if k not in ("id2label", "label2id")}
+            published["num_labels"] = classes
+        try:
+            config: Any = configs.from_theirs(
+                cls.spec.config_keys, cls.spec.config, published, strict=strict
+            )
+        except configs.ConfigError as error:
+            raise CheckpointError(f"{folder.path}: config.json: {error}") from None
+        if head == "auto":
+            head = cls.head_of(folder.config)
+        keys = cls.spec.keys(config)
+        plan = keymap.plan(keys, head, folder.tensors)
+        faults = Faults(unexpected=list(plan.unexpected) if strict else [])
+        refuse_depth(folder, plan, config.depth)
+        with torch.device("meta"):
+            model = cls(config, head=head)
+        wanted = {name: tuple(p.shape) for name, p in model.named_parameters()}
+        made = set(wanted) - set(plan.sources)
+        new = sorted(name for name in made if any(fnmatch.fnmatch(name, p) for p in fresh))
+        faults.missing = sorted(theirs_of(keys, head, made - set(new)))
+        for name, (rule, theirs) in plan.sources.items():
+            if name not in wanted:
+                faults.unexpected.extend(theirs if strict else ())
+                continue
+            shape = keymap.combined_shape(rule, [folder.tensors[n].shape for n in theirs])
+            if shape != wanted[name]:
+                have = " and ".join(str(tuple(folder.tensors[n].shape)) for n in theirs)
+                faults.shapes.append(
+                    f"{' + '.join(theirs)} {have} where {name} needs {wanted[name]}"
+                )
+        check_kinds(folder, plan)
+        if faults.sentence():
+            raise CheckpointError(
+                f"{folder.path} does not fit {cls.__name__} with head {head!r}: {faults.sentence()}"
+            )
+        state = {
+            name: place(keymap.combine(rule, [folder.tensors[n].read() for n in theirs]), dtype)
+            for name, (rule, theirs) in plan.sources.items()
+            if name in wanted
+        }
+        check_ties(folder, plan, state, faults, dtype)
+        if new:
+            whole = cls(config, head=head).to(dtype)
+            state.update({n: p.detach() for n, p in whole.named_parameters() if n in new})
+        model.load_state_dict(state, assign=True, strict=False)
+        model.tie()
+        model.report = LoadReport(
+            folder=str(folder.path),
+            read=sum(len(theirs) for _, theirs in plan.sources.values()),
+            dtypes=tuple(
+                sorted({str(t.dtype).removeprefix("torch.") for t in folder.tensors.values()})
+            ),
+            unread=tuple(plan.unread),
+            fresh=tuple(new),
+            ignored=() if strict else tuple(plan.unexpected),
+        )
+        return model.to(device).eval().requires_grad_(True)
+
+    @classmethod
+    def head_of(cls, published: dict[str, Any]) -> str | None:
+        """Find the head that a config's `architectures` names; the bare body when it names none."""
+        names = published.get("architectures") or []
+        known = cls.spec.config_keys.architectures
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise CheckpointError(f"config.json: architectures is {names!r}, not a list of names")
+        for name in names:
+            if name in known:
+                return known[name]
+        if names:
+            raise CheckpointError(
+                f"config.json: architectures {names} is none of {sorted(known)}; "
+                "name the head yourself with head=..."
+            )
+        return None
+
+    def save_pretrained(self, folder: str | Path, *, max_shard_bytes: int = 5_000_000_000) -> None:
+        """Write a folder that `from_pretrained`, and Hugging Face's, read back to the same bits."""
+        write_folder(
+            Path(folder),
+            self.published_config(),
+            self.published_state(),
+            max_shard_bytes=max_shard_bytes,
+        )
+
+    def published_config(self) -> dict[str, Any]:
+        """Give config.json as others know it."""
+        table = self.spec.config_keys
+        architecture = next(n for n, h in table.architectures.items() if h == self.head_name)
+        theirs = configs.to_theirs(table, self.config, architecture)
+        dtype = next(self.parameters()).dtype
+        return theirs | {"dtype": str(dtype).removeprefix("torch.")}
+
+    def published_state(self) -> dict[str, Tensor]:
+        """Give the weights under their published names, tied ones once."""
+        state = {name: p.detach() for name, p in self.named_parameters()}
+        prefix = self.head_name is not None
+        keys = self.spec.keys(self.config)
+        theirs = keymap.to_theirs(keys, self.head_name, state, prefix=prefix)
+        return {name: tensor.contiguous().cpu() for name, tensor in theirs.items()}
+
+    def tie(self) -> None:
+        """Make the parameters that share storage share it (again); most models have none."""
+
+    def parameter_count(self) -> int:
+        """Count the parameters, tied ones once."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def place(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return nn.Parameter(tensor.to(dtype).contiguous())
+
+
+def theirs_of(table: keymap.KeyTable, head: str | None, names: set[str]) -> list[str]:
+    """Name missing parameters as the file should have named them."""
+    result = []
+    for name in names:
+        for rule in table.rules(head):
+            number = None if isinstance(rule, keymap.Ignore) else keymap.match(rule.ours, name)
+            if number is not None and isinstance(rule, keymap.Rename | keymap.Stack):
+                parts = rule.theirs if isinstance(rule, keymap.Stack) else (rule.theirs,)
+                theirs = " + ".join(part.replace("{}", number) for part in parts)
+                result.append(f"{theirs} (our {name})")
+    return result
+
+
+def refuse_depth(folder: Folder, plan: keymap.Plan, depth: int) -> None:
+    """Compare the blocks in the file with the config, before any is built."""
+    numbers = [int(n.split(".")[1]) for n in plan.sources if n.startswith("blocks.")]
+    held = max(numbers, default=-1) + 1
+    if held != depth:
+        raise CheckpointError(
+            f"{folder.path}: config.json says {depth} blocks, the weights hold {held}"
+        )
+
+
+def check_kinds(folder: Folder, plan: keymap.Plan) -> None:
+    """Refuse whole-number tensors where weights should be."""
+    for _, theirs in plan.sources.values():
+        for name in theirs:
+            dtype = folder.tensors[name].dtype
+            if not dtype.is_floating_point:
+                raise CheckpointError(
+                    f"{folder.path}: {name} is {dtype}; expected a floating point type "
+                    "(quantised checkpoints are not supported)"
+                )
+
+
+def check_ties(
+    folder: Folder, plan: keymap.Plan, state: dict[str, Tensor], faults: Faults, dtype: torch.dtype
+) -> None:
+    """Raise when a second name of a tied tensor holds other numbers than the first."""
+    for theirs, ours in plan.tied.items():
+        if ours not in state:
+            continue
+        second = folder.tensors[theirs]
+        same = tuple(second.shape) == tuple(state[ours].shape) and torch.equal(
+            second.read().to(dtype), state[ours].detach()
+        )
+        if not same:
+            faults.ties.append(f"{theirs} is not {ours}")
+    if faults.ties:
+        raise CheckpointError(
+            f"{folder.path}: {faults.sentence()}; "
+            'if they are meant to differ, config.json needs "tie_word_embeddings": false'
+        )
