@@ -65,9 +65,13 @@ def attention_reference(
     *,
     causal: bool = False,
     padding: Tensor | None = None,
+    rate: float = 0.0,
+    seed: int | Tensor | None = None,
     scale: float | None = None,
 ) -> Tensor:
     """Attention in torch's own words, and what we say of rows that may look nowhere."""
+    if rate:
+        raise ValueError(f"the reference has no dropout; rate is {rate}")
     t, s = q.shape[2], k.shape[2]
     seen = torch.ones(t, s, dtype=torch.bool) if mask is None else mask
     if causal:
