@@ -9,7 +9,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 C = TypeVar("C")
 
@@ -81,18 +81,34 @@ def from_theirs(
         given = {name: theirs[name] for name in key.theirs + key.also if name in theirs}
         if not given:
             continue
-        first, value = next(iter(given.items()))
-        for other, second in given.items():
+        (first, value), *others = given.items()
+        for other, second in others:
             if second != value or type(second) is not type(value):
                 raise ConfigError(
                     f"{first} = {value!r} and {other} = {second!r} differ; one number serves both"
                 )
         values[ours] = word(first, value, key.words)
     values.update(read_labels(theirs))
+    values = typed(config, values)
     try:
         return config(**values)
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error)) from None
+
+
+def typed(config: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Check each value against its field's type; a whole number serves as a float."""
+    hints = {f.name: f.type for f in dataclasses.fields(config)}
+    result = dict(values)
+    for name, value in values.items():
+        hint: Any = hints[name]
+        kinds = {get_origin(kind) or kind for kind in get_args(hint) or (hint,)}
+        if type(value) is int and int not in kinds and float in kinds and abs(value) < LARGEST:
+            result[name] = float(value)
+        elif type(value) not in kinds:
+            wanted = " or ".join(sorted(getattr(k, "__name__", str(k)) for k in kinds))
+            raise ConfigError(f"{name} is {str(value)[:40]!r}; expected {wanted}")
+    return result
 
 
 def word(name: str, value: Any, words: Mapping[str, str] | None) -> Any:

@@ -89,7 +89,7 @@ def drop(*names):
         ),
         (
             lambda s: s.update({"transformer.wpe.weight": torch.zeros(25, 20)}),
-            r"wrong shape: transformer.wpe.weight \(25, 20\) where positions.weight needs \(24, 20\)",
+            r"transformer.wpe.weight \(25, 20\) where positions.weight needs \(24, 20\)",
         ),
         (
             lambda s: s.update({"lm_head.weight": torch.zeros(97, 20)}),
@@ -247,7 +247,7 @@ def test_a_pickle_is_read_only_when_told_to(tmp_path):
     model = tiny("gpt2", "lm", gelu="erf", eps=1e-5, hidden=80)
     model.save_pretrained(tmp_path / "from")
     convert(tmp_path / "from", tmp_path / "nano", to="nanogpt")
-    with pytest.raises(CheckpointError, match="is a pickle.*--unpickle"):
+    with pytest.raises(CheckpointError, match=r"is a pickle.*--unpickle"):
         convert(tmp_path / "nano", tmp_path / "to")
 
 

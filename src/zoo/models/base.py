@@ -8,7 +8,7 @@ import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from zoo import config as configs
 from zoo import keymap
 from zoo.checkpoint import CheckpointError, Folder, read_folder, resolve, write_folder
 from zoo.models.spec import ModelSpec
+
+M = TypeVar("M", bound="Model")
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Model(nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls,
+        cls: type[M],
         folder_or_name: str | Path,
         *,
         head: str | None = "auto",
@@ -77,7 +79,7 @@ class Model(nn.Module):
         fresh: Sequence[str] = (),
         classes: int | None = None,
         offline: bool | None = None,
-    ) -> Self:
+    ) -> M:
         """Read a Hugging Face folder (config.json and safetensors), ready for inference.
 
         `head="auto"` takes the head that the config's `architectures` names; `None` is the bare
@@ -99,7 +101,7 @@ class Model(nn.Module):
 
     @classmethod
     def from_folder(
-        cls,
+        cls: type[M],
         folder: Folder,
         *,
         head: str | None = "auto",
@@ -108,7 +110,7 @@ class Model(nn.Module):
         strict: bool = True,
         fresh: Sequence[str] = (),
         classes: int | None = None,
-    ) -> Self:
+    ) -> M:
         """Build the model that an opened folder describes; see `from_pretrained`."""
         if not dtype.is_floating_point:
             raise ValueError(f"dtype {dtype} is not a floating point type")

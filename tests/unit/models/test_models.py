@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from zoo.testing.reference import reference_ops
 
 from zoo.models import BERT, GPT2, MODELS, BERTConfig, GPT2Config, preset
 from zoo.objectives import IGNORE, OBJECTIVES
+from zoo.testing.reference import reference_ops
 
 COUNTS = {
     "gpt2": 124_439_808,
