@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function, forward_ad
 
+NOTHING = nullcontext()
 LOW = (torch.bfloat16, torch.float16)
 
 
@@ -29,11 +30,9 @@ def differentiable() -> bool:
 
 def derivative_wanted(inputs: tuple[Any, ...]) -> bool:
     """Tell whether a backward through an op on `inputs` may be asked for later."""
-    if torch._C._functorch.peek_interpreter_stack() is not None:
-        return True
-    if not torch.is_grad_enabled():
-        return False
-    return any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+    return torch.is_grad_enabled() and any(
+        isinstance(x, Tensor) and x.requires_grad for x in inputs
+    )
 
 
 def run(function: type[Function], *inputs: Any) -> Any:
@@ -48,9 +47,18 @@ def run(function: type[Function], *inputs: Any) -> Any:
         if forward_ad._current_level >= 0:
             check_one_forward_mode(function.__name__)
             return with_jvp(function).apply(*inputs)
-        if derivative_wanted(inputs):
+        if transformed():
             return function.apply(*inputs)
+        if derivative_wanted(inputs):
+            # Function.apply without its look at the signature: all arguments are here, and that
+            # look takes longer than a small op
+            return super(Function, function).apply(*inputs)  # type: ignore[misc]
         return function.forward(*inputs)
+
+
+def transformed() -> bool:
+    """Tell whether a transform of torch.func is going on."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def check_one_forward_mode(name: str) -> None:
@@ -75,6 +83,8 @@ def with_jvp(function: Any) -> Any:
 
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
     """Give the dtype that autocast asks for on the device of `x`, None where it is off."""
+    if not torch._C._is_any_autocast_enabled():
+        return None
     device = x.device.type
     if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
         return None
@@ -84,7 +94,7 @@ def autocast_dtype(x: Tensor) -> torch.dtype | None:
 def no_autocast(x: Tensor) -> AbstractContextManager[Any]:
     """Switch autocast off inside: the public function has cast already, and a backward must not."""
     if autocast_dtype(x) is None:
-        return nullcontext()
+        return NOTHING
     return torch.autocast(x.device.type, enabled=False)
 
 
@@ -117,13 +127,13 @@ def wide(x: Tensor) -> Tensor:
 def check_float(op: str, **tensors: Tensor | None) -> None:
     """Refuse tensors that are not floating point, by name."""
     for name, x in tensors.items():
-        if x is not None and not x.is_floating_point():
+        if x is not None and not x.dtype.is_floating_point:
             raise TypeError(f"{op}: {name} is {x.dtype}; give a floating tensor, {name}.float()")
 
 
 def check_same_dtype(op: str, **tensors: Tensor | None) -> None:
     """Refuse tensors of different dtypes, by name."""
     given = {name: x.dtype for name, x in tensors.items() if x is not None}
-    if len(set(given.values())) > 1:
+    if len({*given.values()}) > 1:
         listed = ", ".join(f"{name} {dtype}" for name, dtype in given.items())
         raise TypeError(f"{op}: {listed} differ; cast them to one dtype")

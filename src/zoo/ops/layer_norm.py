@@ -20,21 +20,27 @@ from zoo.ops._function import LOW, check_float, differentiable, no_autocast, rai
 from zoo.ops.linear import Grads, rows
 
 
-def kernel_dtype(x: Tensor) -> torch.dtype:
-    """Give the dtype that the kernel wants weights in.
+def for_kernel(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Give weight and bias in the dtype that the kernel wants beside x.
 
     On a CPU a low x goes with float32 weights: it is faster than with low ones, and with those the
     kernel would keep mean and r as low as x.  On a GPU weights must be like x; these are float32.
     """
-    return torch.float32 if x.dtype in LOW and x.device.type == "cpu" else x.dtype
+    dtype = torch.float32 if x.dtype in LOW and x.device.type == "cpu" else x.dtype
+    # comparing first: a cast that does nothing still costs a call
+    if weight.dtype != dtype:
+        weight = weight.to(dtype)
+    if bias.dtype != dtype:
+        bias = bias.to(dtype)
+    return weight, bias
 
 
 def layer_norm_forward(
     x: Tensor, weight: Tensor, bias: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Give y, and mean and r for the backward."""
-    dtype = kernel_dtype(x)
-    return torch.native_layer_norm(x, x.shape[-1:], weight.to(dtype), bias.to(dtype), eps)
+    weight, bias = for_kernel(x, weight, bias)
+    return torch.native_layer_norm(x, x.shape[-1:], weight, bias, eps)
 
 
 def standardised(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -82,9 +88,8 @@ def layer_norm_backward(
         grads = layer_norm_grads(dy, x, weight, bias, eps)
         dx, dw, db = (g if need else None for g, need in zip(grads, needs, strict=True))
         return dx, dw, db
-    dtype = kernel_dtype(x)
     dx, dw, db = torch.ops.aten.native_layer_norm_backward(
-        dy, x, x.shape[-1:], *statistics, weight.to(dtype), bias.to(dtype), needs
+        dy, x, x.shape[-1:], *statistics, *for_kernel(x, weight, bias), needs
     )
     return (
         dx if needs[0] else None,

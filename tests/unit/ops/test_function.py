@@ -5,7 +5,14 @@ import torch
 import torch.utils.checkpoint
 
 from zoo import ops
-from zoo.ops._function import autocast_dtype, derivative_wanted, differentiable, lowered, raised
+from zoo.ops._function import (
+    autocast_dtype,
+    derivative_wanted,
+    differentiable,
+    lowered,
+    raised,
+    transformed,
+)
 from zoo.ops.linear import linear_backward
 
 
@@ -17,11 +24,12 @@ def test_a_derivative_is_wanted_where_grad_mode_and_an_input_agree():
     assert not derivative_wanted(())
 
 
-def test_a_derivative_is_wanted_inside_any_transform():
+def test_a_transform_is_seen_from_inside():
+    assert not transformed()
     seen = []
 
     def f(x):
-        seen.append(derivative_wanted((x,)))
+        seen.append(transformed())
         return x
 
     torch.vmap(f)(torch.ones(3))
