@@ -9,6 +9,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for the network
 
 import random
+import subprocess
+import sys
+import textwrap
 import zlib
 
 import hypothesis
@@ -68,3 +71,22 @@ def pytest_sessionfinish(session):
     """A test that needed a rerun fails the run: a rerun may show a flake, never hide it."""
     if not hasattr(session.config, "workerinput") and session.exitstatus == 0 and RERUNS:
         session.exitstatus = 70
+
+
+@pytest.fixture
+def run_python():
+    """Run a script in a fresh process; give what it prints, fail with what it says."""
+
+    def run(script: str, *arguments: str, **environment: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(script), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=os.environ | environment,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run

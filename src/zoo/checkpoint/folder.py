@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -140,11 +141,11 @@ def write_folder(
         for place in staged:  # shards, then the index that names them, then the config
             place.replace(place.with_name(place.name.removesuffix(PARTIAL)))
         sweep(path, names)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         for place in staged:
             with contextlib.suppress(OSError):
                 place.unlink(missing_ok=True)
-        raise CheckpointError(f"cannot write to {path}: {error.strerror or error}") from None
+        raise CheckpointError(f"cannot write to {path}: {error}") from None
 
 
 def split(tensors: Mapping[str, Tensor], limit: int) -> Iterator[dict[str, Tensor]]:
