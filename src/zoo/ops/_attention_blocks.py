@@ -10,7 +10,7 @@ so that backward needs q, k, v, y and L, and no more memory than one tile.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -205,3 +205,35 @@ def blocks_backward(
             dq[rows, :, queries] = torch.matmul(ds, kt).mul_(scale)
             dk[rows, :, keys] += torch.matmul(ds.mT, qt * scale)
     return dq, dk.to(k.dtype), dv.to(v.dtype)
+
+
+def blocks_forward_shapes(q: Tensor, *_: object) -> tuple[Tensor, Tensor]:
+    """Give what `blocks_forward` gives, in shape alone."""
+    return heads_last(q, q.dtype), q.new_empty(q.shape[:3], dtype=wide(q[:0]).dtype)
+
+
+def blocks_backward_shapes(_: Tensor, q: Tensor, k: Tensor, v: Tensor, *rest: object) -> Any:
+    """Give what `blocks_backward` gives, in shape alone."""
+    return tuple(heads_last(x, x.dtype) for x in (q, k, v))
+
+
+# Traced, the loops would be unrolled into a long graph for one length only: the compiler takes them
+# as operators instead.
+OPTIONS = (
+    "Tensor? mask, Tensor? seed, bool causal, float scale, float rate, int[]? spans, int block"
+)
+opaque_forward = torch.library.custom_op(
+    "zoo::attention_forward",
+    blocks_forward,
+    mutates_args=(),
+    schema=f"(Tensor q, Tensor k, Tensor v, {OPTIONS}) -> (Tensor, Tensor)",
+)
+opaque_forward.register_fake(blocks_forward_shapes)
+opaque_backward = torch.library.custom_op(
+    "zoo::attention_backward",
+    blocks_backward,
+    mutates_args=(),
+    schema="(Tensor dy, Tensor q, Tensor k, Tensor v, Tensor y, Tensor lse, "
+    f"{OPTIONS}) -> (Tensor, Tensor, Tensor)",
+)
+opaque_backward.register_fake(blocks_backward_shapes)

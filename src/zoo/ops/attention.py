@@ -23,7 +23,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd import Function
 
-from zoo.ops._attention_blocks import BLOCK, blocks_backward, blocks_forward, dense_keep
+from zoo.ops._attention_blocks import (
+    BLOCK,
+    blocks_backward,
+    blocks_forward,
+    dense_keep,
+    opaque_backward,
+    opaque_forward,
+)
 from zoo.ops._attention_dense import Spans, dense_backward, dense_forward, dense_jvp, visible
 from zoo.ops._attention_flash import flash_backward, flash_fits, flash_forward
 from zoo.ops._elementary import elementary, mapped, readable
@@ -69,7 +76,8 @@ def attention_forward(
         return dense_forward(q, k, v, seen, z, scale)
     if seed is None and flash_fits(q, k):
         return flash_forward(q, k, v, mask, causal, scale, spans)
-    return blocks_forward(q, k, v, mask, seed, *options)
+    tiled = opaque_forward if torch.compiler.is_compiling() else blocks_forward
+    return tiled(q, k, v, mask, seed, *options)
 
 
 def attention_backward(
@@ -90,7 +98,8 @@ def attention_backward(
         return dense_backward(dy, q, k, v, seen, z, scale)
     if seed is None and flash_fits(q, k):
         return flash_backward(dy, q, k, v, y, lse, mask, causal, scale, spans)
-    return blocks_backward(dy, q, k, v, y, lse, mask, seed, *options)
+    tiled = opaque_backward if torch.compiler.is_compiling() else blocks_backward
+    return tiled(dy, q, k, v, y, lse, mask, seed, *options)
 
 
 class Attention(Function):
@@ -103,9 +112,13 @@ class Attention(Function):
         v: Tensor,
         mask: Tensor | None,
         seed: Tensor | None,
-        *options: Any,
+        causal: bool,
+        scale: float,
+        rate: float,
+        spans: Spans | None,
+        block: int,
     ) -> tuple[Tensor, Tensor]:
-        return attention_forward(q, k, v, mask, seed, options)
+        return attention_forward(q, k, v, mask, seed, (causal, scale, rate, spans, block))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:

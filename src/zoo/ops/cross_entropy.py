@@ -62,7 +62,9 @@ def add_up(losses: Tensor, weights: Tensor) -> Tensor:
 
 def chunks(rows: int, width: int) -> list[slice]:
     """Cut rows so that each piece holds about CHUNK numbers; a compiler fuses by itself."""
-    size = max(1, rows if torch.compiler.is_compiling() else CHUNK // max(1, width))
+    if torch.compiler.is_compiling():
+        return [slice(None)]
+    size = max(1, CHUNK // max(1, width))
     return [slice(i, min(rows, i + size)) for i in range(0, rows, size)]
 
 
@@ -124,8 +126,10 @@ class CrossEntropy(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, labels: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
-        return cross_entropy_forward(x, labels, *options)
+    def forward(
+        x: Tensor, labels: Tensor, ignore: int, smoothing: float, reduction: str
+    ) -> tuple[Tensor, Tensor]:
+        return cross_entropy_forward(x, labels, ignore, smoothing, reduction)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:

@@ -42,23 +42,19 @@ def counted_rows(labels: Tensor, ignore: int) -> Tensor | None:
     return None if bool(counted.all()) else counted.nonzero().squeeze(1)
 
 
-def chunk_buffers(x: Tensor, weight: Tensor, rows: int) -> tuple[Tensor, Tensor] | None:
+def chunk_buffers(x: Tensor, weight: Tensor, rows: int) -> tuple[Tensor, Tensor]:
     """Make room for the logits of a chunk, in the dtype of x and wide, to be used again and again.
 
-    Fresh memory of this size costs more than the softmax in it; a compiler plans its own.
+    Fresh memory of this size costs more than the softmax in it.
     """
-    if torch.compiler.is_compiling():
-        return None
     logits = x.new_empty(min(rows, len(x)), len(weight))
     return logits, wide(logits)
 
 
 def chunk_logits(
-    x: Tensor, weight: Tensor, bias: Tensor | None, room: tuple[Tensor, Tensor] | None
+    x: Tensor, weight: Tensor, bias: Tensor | None, room: tuple[Tensor, Tensor]
 ) -> Tensor:
-    """Give wide logits of a chunk, in `room` if there is some."""
-    if room is None:
-        return wide(F.linear(x, weight, bias))
+    """Give wide logits of a chunk, in `room`."""
     z, wider = (buffer[: len(x)] for buffer in room)
     if bias is None:
         torch.mm(x, weight.T, out=z)
@@ -67,13 +63,11 @@ def chunk_logits(
     return z if z.dtype == wider.dtype else wider.copy_(z)
 
 
-def chunk_losses(
-    z: Tensor, at: Tensor, smoothing: float, room: tuple[Tensor, Tensor] | None
-) -> tuple[Tensor, Tensor]:
+def chunk_losses(z: Tensor, at: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
     """Give the losses of a chunk and p - q, which takes the place of the logits."""
     top, here = z.amax(-1), z.gather(-1, at).squeeze(-1)
     middle = smoothing * z.mean(-1) if smoothing else 0.0
-    p = torch.softmax(z, -1) if room is None else torch.softmax(z, -1, out=z)
+    p = torch.softmax(z, -1, out=z)
     # the largest p is exp(top - lse), and at least 1 / v: its logarithm is exact enough
     lse = top - p.amax(-1).log()
     p.scatter_add_(-1, at, torch.full_like(at, smoothing - 1, dtype=p.dtype))
@@ -82,11 +76,9 @@ def chunk_losses(
     return lse - (1 - smoothing) * here - middle, p
 
 
-def narrow(g: Tensor, room: tuple[Tensor, Tensor] | None) -> Tensor:
-    """Give g in the dtype of the logits' buffer, ready to be multiplied."""
-    if room is None or room[0].dtype == g.dtype:
-        return g
-    return room[0][: len(g)].copy_(g)
+def narrow(g: Tensor, room: tuple[Tensor, Tensor]) -> Tensor:
+    """Give g in the dtype of the logits, ready to be multiplied."""
+    return g if room[0].dtype == g.dtype else room[0][: len(g)].copy_(g)
 
 
 def linear_cross_entropy_forward(
@@ -94,7 +86,7 @@ def linear_cross_entropy_forward(
     weight: Tensor,
     labels: Tensor,
     bias: Tensor | None,
-    needs: tuple[bool, bool, bool],
+    needs: list[bool],
     ignore: int,
     smoothing: float,
     reduction: str,
@@ -118,18 +110,43 @@ def linear_cross_entropy_forward(
     for start in range(0, len(x) if kept is None else len(kept), rows):
         part: Any = slice(start, start + rows) if kept is None else kept[start : start + rows]
         xs, ws = x[part], w[part]
-        losses, g = chunk_losses(chunk_logits(xs, weight, bias, room), at[part], smoothing, room)
+        losses, g = chunk_losses(chunk_logits(xs, weight, bias, room), at[part], smoothing)
         loss = loss + add_up(losses, ws)
         if needs[2]:
             dc += torch.mv(g.T, ws)
         if needs[0] or needs[1]:
-            g, ws = narrow(g, room).to(x.dtype), ws[:, None]
+            g, ws = narrow(g, room), ws[:, None]
         if needs[0]:
             dx[part] = (torch.mm(g, weight) * ws).to(x.dtype)
         if needs[1]:
             xs = (xs * ws).to(x.dtype)
             dw = dw.addmm_(g.T, xs) if x.dtype == dtype else dw.add_(torch.mm(g.T, xs))
     return loss, dx, dw, dc
+
+
+def forward_shapes(
+    x: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None, needs: list[bool], *_: object
+) -> tuple[Tensor, ...]:
+    """Give what the forward gives, in shape alone."""
+    dtype = wide(x[:0]).dtype
+    shapes = (labels.numel(), x.shape[-1]), tuple(weight.shape), (weight.shape[0],)
+    formed = (
+        torch.empty(shape if need else 0, dtype=kind, device=x.device)
+        for shape, need, kind in zip(shapes, needs, (x.dtype, dtype, dtype), strict=True)
+    )
+    return torch.empty((), dtype=dtype, device=x.device), *formed
+
+
+# Traced, the loop would be unrolled into a long graph for one length only: the compiler takes it as
+# an operator instead.
+opaque = torch.library.custom_op(
+    "zoo::linear_cross_entropy",
+    linear_cross_entropy_forward,
+    mutates_args=(),
+    schema="(Tensor x, Tensor weight, Tensor labels, Tensor? bias, bool[] needs, int ignore, "
+    "float smoothing, str reduction, int rows) -> (Tensor, Tensor, Tensor, Tensor)",
+)
+opaque.register_fake(forward_shapes)
 
 
 def dense_backward(
@@ -203,8 +220,19 @@ class LinearCrossEntropy(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, weight: Tensor, labels: Tensor, bias: Any, *rest: Any) -> Any:
-        return linear_cross_entropy_forward(x, weight, labels, bias, *rest)
+    def forward(
+        x: Tensor,
+        weight: Tensor,
+        labels: Tensor,
+        bias: Tensor | None,
+        needs: list[bool],
+        ignore: int,
+        smoothing: float,
+        reduction: str,
+        rows: int,
+    ) -> tuple[Tensor, ...]:
+        chunked = opaque if torch.compiler.is_compiling() else linear_cross_entropy_forward
+        return chunked(x, weight, labels, bias, needs, ignore, smoothing, reduction, rows)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -272,7 +300,7 @@ def chunked(
     check_labels(op, labels, (*x.shape[:-1], weight.shape[0]), ignore)
     # under a functional transform backward goes by formula, and forward need form nothing
     forms = torch.is_grad_enabled() and not mapped()
-    needs = tuple(forms and t is not None and t.requires_grad for t in (x, weight, bias))
+    needs = [forms and t is not None and t.requires_grad for t in (x, weight, bias)]
     return run(
         LinearCrossEntropy, x, weight, labels, bias, needs,
         ignore, smoothing, reduction, rows,

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zoo.ops._attention_blocks import BLOCK, dense_keep
 from zoo.ops.attention import attention
 from zoo.ops.cross_entropy import cross_entropy
 from zoo.ops.linear_cross_entropy import linear_cross_entropy
@@ -31,22 +32,25 @@ RAGGED = torch.tensor([[1, 0, 1, 1, 0], [1, 1, 1, 1, 1]], dtype=torch.bool)
 
 
 def attention_samples() -> Iterator[Sample]:
-    yield Sample("plain", qkv(2, 3, 4, 5, 2))
+    yield Sample("plain", qkv(2, 3, 4, 5, 6))
     yield Sample("causal", qkv(1, 2, 5, 5, 3), {"causal": True}, cancels=2)
     yield Sample("causal-new-queries", qkv(2, 1, 3, 5, 4), {"causal": True})
     yield Sample("one-token-and-a-cache", qkv(2, 3, 1, 5, 4), {"causal": True})
-    yield Sample("mask-of-all", (*qkv(2, 3, 4, 5, 2), looks(2, 3, 4, 5)))
-    yield Sample("mask-of-keys", (*qkv(2, 3, 4, 5, 2), looks(2, 1, 1, 5)))
-    yield Sample("mask-of-heads", (*qkv(2, 3, 4, 5, 2), looks(3, 1, 5)))
-    yield Sample("mask-of-pairs", (*qkv(2, 3, 4, 5, 2), looks(4, 5)), {"causal": False})
+    yield Sample("mask-of-all", (*qkv(2, 3, 4, 5, 6), looks(2, 3, 4, 5)))
+    yield Sample("mask-of-keys", (*qkv(2, 3, 4, 5, 6), looks(2, 1, 1, 5)))
+    yield Sample("mask-of-heads", (*qkv(2, 3, 4, 5, 6), looks(3, 1, 5)))
+    yield Sample("mask-of-pairs", (*qkv(2, 3, 4, 5, 6), looks(4, 5)), {"causal": False})
     yield Sample("mask-and-causal", (*qkv(2, 1, 4, 4, 3), looks(2, 1, 1, 4)), {"causal": True})
-    yield Sample("mask-of-nothing", (*qkv(2, 1, 3, 4, 2), torch.zeros(3, 1).bool()))
+    yield Sample("mask-of-nothing", (*qkv(2, 1, 3, 4, 5), torch.zeros(3, 1).bool()))
     yield Sample("padding", qkv(4, 1, 5, 5, 2), {"padding": PADDING})
     yield Sample("padding-causal", qkv(3, 2, 5, 5, 1), {"padding": LEFT, "causal": True})
     yield Sample("padding-none", qkv(2, 1, 5, 5, 3), {"padding": torch.ones(2, 5).bool()})
     yield Sample("padding-ragged", qkv(2, 1, 5, 5, 3), {"padding": RAGGED})
     yield Sample("padding-of-keys", qkv(4, 1, 3, 5, 2), {"padding": PADDING, "causal": True})
     yield Sample("padding-and-a-cache", qkv(3, 2, 1, 5, 2), {"padding": LEFT})
+    yield Sample("dropout", qkv(2, 3, 4, 5, 6), {"rate": 0.3, "seed": 7})
+    drop = {"rate": 0.4, "seed": torch.tensor(5), "causal": True, "padding": PADDING}
+    yield Sample("dropout-causal-padding", (*qkv(4, 2, 5, 5, 3), looks(5, 5)), drop)
     yield Sample("head-of-one", qkv(1, 2, 3, 4, 1))
     yield Sample("scale", qkv(1, 2, 3, 4, 5), {"scale": 0.3})
     yield Sample("empty-batch", qkv(0, 2, 3, 4, 5))
@@ -69,9 +73,11 @@ def attention_reference(
     seed: int | Tensor | None = None,
     scale: float | None = None,
 ) -> Tensor:
-    """Attention in torch's own words, and what we say of rows that may look nowhere."""
-    if rate:
-        raise ValueError(f"the reference has no dropout; rate is {rate}")
+    """Attention in torch's own words, and what we say of rows that may look nowhere.
+
+    What is dropped is asked of the op; that it is a fair draw, tests/unit/ops/test_attention.py
+    shows.
+    """
     t, s = q.shape[2], k.shape[2]
     seen = torch.ones(t, s, dtype=torch.bool) if mask is None else mask
     if causal:
@@ -84,11 +90,14 @@ def attention_reference(
     factor = q.shape[3] ** -0.5 if scale is None else scale
     scores = torch.einsum("bhtn,bhsn->bhts", q, k) * factor
     weights = F.softmax(scores.masked_fill(some & ~seen, float("-inf")), -1)
+    if rate and seed is not None:
+        keep = dense_keep(q, k, causal, rate, torch.as_tensor(seed), BLOCK)
+        weights = weights * keep / (1 - round(rate * 65536) / 65536)
     return torch.einsum("bhts,bhsn->bhtn", weights, v) * some
 
 
 def attention_errors() -> Iterator[Refusal]:
-    q, k, v = qkv(2, 3, 4, 5, 2)
+    q, k, v = qkv(2, 3, 4, 5, 6)
     wrong = r"^attention: q, k, v are .*; give \(b, h, t, n\), twice"
     yield Refusal("heads", (q, k[:, :1], v[:, :1]), {}, ValueError, wrong)
     yield Refusal("head-size", (q[..., :1], k, v), {}, ValueError, wrong)
