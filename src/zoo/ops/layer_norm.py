@@ -91,11 +91,8 @@ def layer_norm_backward(
     dx, dw, db = torch.ops.aten.native_layer_norm_backward(
         dy, x, x.shape[-1:], *statistics, *for_kernel(x, weight, bias), needs
     )
-    return (
-        dx if needs[0] else None,
-        dw.to(weight.dtype) if needs[1] else None,
-        db.to(bias.dtype) if needs[2] else None,
-    )
+    # what the kernel was not asked for is None
+    return dx, dw if dw is None else dw.to(weight.dtype), db if db is None else db.to(bias.dtype)
 
 
 class LayerNorm(Function):

@@ -114,6 +114,7 @@ def layer_norm_samples() -> Iterator[Sample]:
     yield Sample("offset", (randn(3, 5) + 50, w, b, 1e-12), cancels=50)
     yield Sample("large-eps", (randn(3, 5), w, b), {"eps": 0.5})
     yield Sample("default-eps", (randn(3, 5) * 1e-3, w, b))
+    yield Sample("no-eps", (randn(2, 5), w, b, 0.0))
     yield Sample("no-rows", (randn(0, 5), w, b))
     yield Sample("transposed", (randn(5, 3).T, w, b))
     yield Sample("expanded", (randn(3, 1, 5).expand(3, 2, 5), f64(2.0).expand(5), b))
@@ -158,6 +159,8 @@ def linear_errors() -> Iterator[Refusal]:
     yield Refusal("vector", (x, b), {}, ValueError, match)
     match = r"^linear: bias \(1,\) does not fit; give \(4,\)$"
     yield Refusal("bias", (x, w, b[:1]), {}, ValueError, match)
+    match = r"^linear: bias \(1, 4\) does not fit; give \(4,\)$"
+    yield Refusal("bias-matrix", (x, w, b[None]), {}, ValueError, match)
     yield Refusal("scalar", (x[0, 0], w), {}, ValueError, r"^linear: x \(\) and weight \(4, 5\)")
     match = "^linear: x torch.float64, weight torch.float32 differ; cast them to one dtype$"
     yield Refusal("dtypes", (x, w.float()), {}, TypeError, match)

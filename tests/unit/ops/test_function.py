@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.utils.checkpoint
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo import ops
 from zoo.ops._function import (
@@ -60,6 +61,37 @@ def test_autocast_casts_what_torch_would_and_leaves_float64_and_integers():
 def test_a_device_without_autocast_is_no_obstacle():
     x = torch.ones(2, 3, device="meta")
     assert autocast_dtype(x) is None and ops.softmax(x).device.type == "meta"
+
+
+class Kernels(TorchDispatchMode):
+    """Note the name of every kernel that runs inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+FAST = {
+    "_softmax_backward_data": lambda x: ops.softmax(x),
+    "embedding_dense_backward": lambda x: ops.embedding(torch.tensor([1, 0, 1]), x),
+    "gelu_backward": lambda x: ops.gelu(x, "tanh"),
+    "native_layer_norm_backward": lambda x: ops.layer_norm(x, x[0], x[0]),
+    "silu_backward": lambda x: ops.gelu(x, "quick"),
+}
+
+
+@pytest.mark.parametrize("kernel", FAST)
+def test_a_backward_is_the_kernel_unless_it_may_be_differentiated(kernel):
+    x = torch.randn(2, 3, requires_grad=True)
+    for create_graph in (False, True):
+        y = FAST[kernel](x)
+        with Kernels() as seen:
+            torch.autograd.grad(y.sum(), x, create_graph=create_graph)
+        assert (kernel in seen.names) is not create_graph
 
 
 def test_an_op_under_a_checkpoint_gives_the_same_gradients():

@@ -14,7 +14,7 @@ def grads_of(x, w, b, create_graph):
     leaves = [t.detach().requires_grad_() for t in (x, w, b)]
     y = layer_norm(*leaves)
     dy = torch.arange(y.numel(), dtype=y.dtype).cos().reshape(y.shape)
-    return y, dy, torch.autograd.grad(y, leaves, dy, create_graph=create_graph)
+    return y, dy, torch.autograd.grad(y, leaves, dy, create_graph=create_graph, retain_graph=True)
 
 
 @pytest.mark.parametrize("create_graph", [False, True], ids=["kernel", "formula"])
@@ -24,6 +24,9 @@ def test_weights_of_another_dtype_serve_and_get_gradients_in_their_own(dtype, ot
     x, w, b = randn(4, 6).to(dtype), randn(6).to(other), randn(6, seed=1).to(other)
     y, dy, grads = grads_of(x, w, b, create_graph)
     assert [t.dtype for t in (y, *grads)] == [dtype, dtype, other, other]
+    with torch.set_grad_enabled(create_graph):
+        *raw, _ = y.grad_fn.apply(dy)  # the engine would cast
+    assert [t.dtype for t in raw] == [dtype, other, other]
     lowest = min(DTYPES.index(dtype), 1), min(DTYPES.index(other), 1)
     exact = torch.float64 if lowest == (0, 0) else torch.float32
     leaves = [t.detach().double().requires_grad_() for t in (x, w, b)]
@@ -34,12 +37,13 @@ def test_weights_of_another_dtype_serve_and_get_gradients_in_their_own(dtype, ot
         assert_near(actual, exactly, coarser, 8)
 
 
+@pytest.mark.parametrize("create_graph", [False, True], ids=["kernel", "formula"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-def test_low_statistics_do_not_cost_the_gradient_its_digits(dtype):
+def test_low_statistics_do_not_cost_the_gradient_its_digits(dtype, create_graph):
     """Mean and r kept in bfloat16 would leave errors of many roundings in xhat, and so in dw."""
     x = (randn(3, 64) + 8).to(dtype)
-    w, b = torch.ones(64, dtype=dtype), torch.zeros(64, dtype=dtype)
-    _, dy, (dx, dw, _) = grads_of(x, w, b, False)
+    w, b = randn(64).to(dtype), torch.zeros(64, dtype=dtype)
+    _, dy, (dx, dw, _) = grads_of(x, w, b, create_graph)
     leaves = [t.detach().double().requires_grad_() for t in (x, w, b)]
     ex, ew, _ = torch.autograd.grad(layer_norm(*leaves), leaves, dy.double())
     assert_near(dx, ex, dtype, 2)

@@ -206,13 +206,17 @@ def test_the_same_bits_come_out_with_and_without_grad(info, sample):
     assert torch.equal(y, without) and torch.equal(y, in_no_grad)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=["float64", "bfloat16"])
 @each_case
-def test_the_backward_itself_gives_the_shapes_of_the_inputs(info, sample):
-    """The engine would sum a gradient to its input's shape without a word."""
-    y = sample.to(torch.float64, grad=True).call(info.op)
-    raw = tuple_of(y.grad_fn.apply(direction(y)))
-    leaves = [node.variable for node, _ in y.grad_fn.next_functions if node is not None]
-    assert [g.shape for g in raw if g is not None] == [leaf.shape for leaf in leaves]
+def test_the_backward_itself_gives_the_shapes_and_dtypes_of_the_inputs(info, sample, dtype):
+    """The engine would sum and cast a gradient to what its input is without a word."""
+    y = sample.to(dtype, grad=True).call(info.op)
+    for differentiable in (False, True):
+        with torch.set_grad_enabled(differentiable):
+            raw = tuple_of(y.grad_fn.apply(direction(y)))
+        leaves = [node.variable for node, _ in y.grad_fn.next_functions if node is not None]
+        given = [(g.shape, g.dtype) for g in raw if g is not None]
+        assert given == [(leaf.shape, leaf.dtype) for leaf in leaves]
 
 
 @each_case
@@ -245,6 +249,19 @@ def test_autocast_gives_torchs_dtype_and_gradients_in_the_inputs_own(info, sampl
     assert_near(y, expected, low, 2 * info.roundings * sample.cancels)
     for grad, wanted in zip(inside, grads, strict=True):
         assert_near(grad, wanted, low, 2 * info.roundings * sample.cancels)
+
+
+@each_case
+def test_a_backward_inside_autocast_is_exactly_that_of_its_forward_outside(info, sample):
+    leaves = sample.to(torch.float32, grad=True)
+    dy = direction(leaves.call(info.op))
+    for create_graph in (False, True):
+        y = leaves.call(info.op)
+        expected = torch.autograd.grad(y, leaves.floats(), dy, retain_graph=True,
+                                       create_graph=create_graph)  # fmt: skip
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            grads = torch.autograd.grad(y, leaves.floats(), dy, create_graph=create_graph)
+        assert all(torch.equal(a, b) for a, b in zip(grads, expected, strict=True))
 
 
 @pytest.mark.parametrize("autocast", [False, True], ids=["plain", "autocast"])
