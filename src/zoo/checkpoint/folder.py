@@ -28,6 +28,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PARTIAL = ".partial"
+TENSOR_COUNT = "zoo.tensors"  # in the index of our own files, so that a lost line is seen
 CONFIG_SUM = "zoo.config.sha256"  # metadata: which config the weights were written with
 
 
@@ -103,6 +104,10 @@ def read_shards(path: Path) -> tuple[dict[str, LazyTensor], dict[str, str]]:
     missing = sorted(set(table) - set(tensors))
     if missing:
         raise CheckpointError(f"{where}: no shard holds {missing[:5]}")
+    about_all = index.get("metadata")
+    count = about_all.get(TENSOR_COUNT) if isinstance(about_all, dict) else None
+    if count is not None and count != len(table):
+        raise CheckpointError(f"{where}: {len(table)} tensors are named, {count} were written")
     return tensors, metadata
 
 
@@ -135,7 +140,10 @@ def write_folder(
         if len(shards) > 1:
             total = sum(t.nbytes for t in tensors.values())
             weight_map = {n: f for f, shard in zip(names, shards, strict=True) for n in shard}
-            index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+            index = {
+                "metadata": {"total_size": total, TENSOR_COUNT: len(weight_map)},
+                "weight_map": weight_map,
+            }
             staged.append(stage(path, INDEX, json.dumps(index, indent=2).encode() + b"\n"))
         staged.append(stage(path, CONFIG, text))
         for place in staged:  # shards, then the index that names them, then the config

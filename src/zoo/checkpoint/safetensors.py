@@ -55,26 +55,24 @@ class LazyTensor:
     def read(self) -> Tensor:
         """Read the tensor into fresh memory; raise CheckpointError when the bytes are damaged."""
         result = torch.empty(self.shape, dtype=self.dtype)
-        if result.numel():
-            with open_inside(self.folder, self.file) as file:
-                file.seek(self.start)
-                self.fill(file, result)
+        with open_inside(self.folder, self.file) as file:
+            file.seek(self.start)
+            self.fill(file, bytes_of(result))
+        if self.checksum is not None and checksum(result) != self.checksum:
+            raise CheckpointError(
+                f"{self.folder / self.file}: {self.name} is damaged: its checksum differs. "
+                f"If another tool changed the file, it should have dropped {CHECKSUMS!r} "
+                "from the metadata"
+            )
         return result
 
-    def fill(self, file: BinaryIO, result: Tensor) -> None:
-        memory = bytes_of(result)
+    def fill(self, file: BinaryIO, memory: memoryview) -> None:
         done = 0
         while done < len(memory):
             count = file.readinto(memory[done:])  # type: ignore[attr-defined]
             if not count:
                 raise CheckpointError(f"{self.folder / self.file} ends within {self.name}")
             done += count
-        if self.checksum is not None and zlib.crc32(memory) != self.checksum:
-            raise CheckpointError(
-                f"{self.folder / self.file}: {self.name} is damaged: its checksum differs. "
-                f"If another tool changed the file, it should have dropped {CHECKSUMS!r} "
-                "from the metadata"
-            )
 
 
 def read_header(folder: Path, file: str) -> tuple[dict[str, LazyTensor], dict[str, str]]:
@@ -172,12 +170,12 @@ def checksums_of(tensors: Mapping[str, Tensor]) -> str:
 
 
 def checksum(tensor: Tensor) -> int:
-    if not tensor.numel():
-        return 0
-    return zlib.crc32(bytes_of(tensor.detach().cpu().contiguous()))
+    """Sum up a CPU tensor's dtype, shape and bytes."""
+    about = zlib.crc32(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+    return zlib.crc32(bytes_of(tensor), about)
 
 
 def bytes_of(tensor: Tensor) -> memoryview:
-    """Give a contiguous tensor's own memory."""
+    """Give a contiguous CPU tensor's own memory."""
     array: Any = tensor.view(-1).view(torch.uint8).numpy()
     return memoryview(array)

@@ -200,12 +200,16 @@ SHARD_ROWS = {
         lambda f: edit_map(f, ghost="model-00001-of-00002.safetensors"),
         "no shard holds",
     ),
+    "index-forgets-a-shard": (
+        lambda f: put_index(f, {"a.weight": weight_map(f)["a.weight"]}, **{"zoo.tensors": 4}),
+        "1 tensors are named, 4 were written",
+    ),
     "index-forgets": (lambda f: edit_map(f, c=None), "the index says None"),
 }
 
 
-def put_index(folder, table):
-    index = {} if table is None else {"weight_map": table}
+def put_index(folder, table, **about):
+    index = {"metadata": about} if table is None else {"metadata": about, "weight_map": table}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
