@@ -73,8 +73,8 @@ class Tokenizer:
     ) -> "Tokenizer":
         """Learn a vocabulary of at most `vocab` tokens.
 
-        `kind` is "bpe", GPT-2's way, or "wordpiece", BERT's. A merge must be seen `least` times; `lower` is for wordpiece. The same texts give the
-        same tokenizer.
+        `kind` is "bpe", GPT-2's way, or "wordpiece", BERT's. A merge must be seen `least` times;
+        `lower` is for wordpiece. The same texts give the same tokenizer.
         """
         library()
         if isinstance(texts, str):
