@@ -65,10 +65,8 @@ def fake_bits(seed: Tensor, count: int, device: torch.device) -> Tensor:
 def mapped_bits(
     info: Any, in_dims: tuple[int | None, ...], seed: Tensor, count: int, device: torch.device
 ) -> tuple[Tensor, int]:
-    """Draw for each of the seeds that are mapped over."""
-    assert in_dims[0] is not None
-    seeds = seed.movedim(in_dims[0], 0)
-    return torch.stack([random_bits(one, count, device) for one in seeds.unbind()]), 0
+    """Draw for each of the seeds that are mapped over; a seed has no axis but that one."""
+    return torch.stack([random_bits(one, count, device) for one in seed.unbind()]), 0
 
 
 random_bits = torch.library.custom_op(

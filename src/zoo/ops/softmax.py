@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import Function
 
-from zoo.ops._function import check_float, differentiable, no_autocast, raised, run, wide
+from zoo.ops._function import check_float, no_autocast, raised, run
 
 
 def softmax_forward(x: Tensor) -> Tensor:
@@ -20,16 +20,11 @@ def softmax_forward(x: Tensor) -> Tensor:
     return torch.softmax(x, -1)
 
 
-def softmax_jvp(y: Tensor, t: Tensor) -> Tensor:
-    """Apply the Jacobian, which is symmetric: tangents and gradients take the same way."""
-    yw, tw = wide(y), wide(t)
-    return (yw * (tw - (yw * tw).sum(-1, keepdim=True))).to(y.dtype)
-
-
 def softmax_backward(dy: Tensor, y: Tensor) -> Tensor:
-    """Give dx from the output, which carries its graph."""
-    if differentiable():
-        return softmax_jvp(y, dy)
+    """Apply the Jacobian: gradients and tangents take the same way.
+
+    The kernel looks at y, which is an output and carries its graph, and has derivatives itself.
+    """
     return torch.ops.aten._softmax_backward_data(dy, y, -1, y.dtype)
 
 
@@ -54,7 +49,7 @@ class Softmax(Function):
     @staticmethod
     def tangent(ctx: Any, t: Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        return softmax_jvp(y, t)
+        return softmax_backward(t, y)
 
 
 def softmax(x: Float[Tensor, "*b s"]) -> Float[Tensor, "*b s"]:

@@ -38,6 +38,12 @@ def test_scale_times_kept_levels_is_all_levels(rate):
     assert kept >= 1 and keep_scale(rate) * kept == 65536
 
 
+def test_an_element_is_kept_where_its_bits_reach_the_threshold():
+    bits = draw_bits(torch.tensor(4), COUNT, CPU).int() + (1 << 15)
+    assert torch.equal(keep_mask((COUNT,), 0.25, 4), bits >= 1 << 14)
+    assert (bits == 1 << 14).any() and bits.min() == 0 and bits.max() == (1 << 16) - 1
+
+
 def test_neighbouring_seeds_and_tiles_have_independent_masks():
     seeds = [0, 1, -1, 1 << 32, 1 << 62, *(tile_seed(0, i) for i in range(3)), tile_seed(1, 0)]
     masks = torch.stack([keep_mask((COUNT,), 0.5, seed) for seed in seeds])
@@ -64,6 +70,15 @@ def test_int_and_tensor_seeds_agree(seed, number):
 def test_the_mask_of_a_seed_is_the_same_in_every_version():
     kept = keep_mask((2, 9), 0.5, 2026).int().tolist()
     assert kept == PINNED
+
+
+def test_the_seeds_of_tiles_are_the_same_in_every_version():
+    assert tile_seed(0, 0) == 0x9E3779B97F4A7C15 - (1 << 64) and tile_seed(0, -1) == 0
+
+
+@pytest.mark.parametrize("seed", [-(1 << 63), (1 << 63) - 1])
+def test_every_64_bit_seed_is_welcome(seed):
+    assert torch.equal(dropout(torch.ones(9), 0.5, seed) != 0, keep_mask((9,), 0.5, seed))
 
 
 def test_a_mask_is_boolean_of_the_shape_and_where_it_is_asked_for():
