@@ -26,14 +26,20 @@ def unit_stride(x: Tensor) -> Tensor:
     return x if x.stride(-1) == 1 else x.contiguous()
 
 
-def additive(mask: Tensor | None, part: Tile, dtype: torch.dtype) -> Tensor | None:
-    """Write a part of a mask as what is added to scores."""
+def additive(mask: Tensor | None, t: int, s: int, dtype: torch.dtype) -> Tensor | None:
+    """Write a mask as what is added to (t, s) scores."""
     if mask is None:
         return None
-    mask = cut(mask, part)
     zeros = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
-    size = [x.stop - x.start for x in part]
-    return zeros.masked_fill_(~mask, -torch.inf).expand(-1, -1, size[1], size[2])
+    return zeros.masked_fill_(~mask, -torch.inf).expand(-1, -1, t, s)
+
+
+def part_additive(mask: Tensor | None, part: Tile, dtype: torch.dtype) -> Tensor | None:
+    """Write what a mask says of a part as what is added to its scores."""
+    if mask is None:
+        return None
+    t, s = (x.stop - x.start for x in part[1:])
+    return additive(cut(mask, part), t, s, dtype)
 
 
 def own_edge(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool) -> tuple[Tensor | None, bool]:
@@ -55,14 +61,14 @@ def flash_forward(
     """Give the output and the log-sum-exp of each row."""
     t, s = q.shape[2], k.shape[2]
     mask, causal = own_edge(q, k, mask, causal)
-    whole = Tile(slice(0, q.shape[0]), slice(0, t), slice(0, s))
     if spans is None:
-        return flash_part(q, k, v, additive(mask, whole, kernel_dtype(q)), causal, scale)
+        return flash_part(q, k, v, additive(mask, t, s, kernel_dtype(q)), causal, scale)
+    whole = Tile(slice(0, q.shape[0]), slice(0, t), slice(0, s))
     y = heads_last(q, q.dtype)
     lse = torch.zeros(q.shape[:3], dtype=wide(q[:0]).dtype, device=q.device)
     for part in parts(whole, spans, t == s):
         rows, queries, keys = part
-        added = additive(mask, part, kernel_dtype(q))
+        added = part_additive(mask, part, kernel_dtype(q))
         y[rows, :, queries], lse[rows, :, queries] = flash_part(
             q[rows, :, queries], k[rows, :, keys], v[rows, :, keys], added, causal, scale
         )
@@ -117,11 +123,11 @@ def flash_backward(
     """Give dq, dk, dv."""
     t, s = q.shape[2], k.shape[2]
     mask, causal = own_edge(q, k, mask, causal)
-    whole = Tile(slice(0, q.shape[0]), slice(0, t), slice(0, s))
     if spans is None:
-        added = additive(mask, whole, lse.dtype)
+        added = additive(mask, t, s, lse.dtype)
         dq, dk, dv = flash_part_backward(dy, q, k, v, y, lse, added, causal, scale)
         return dq, dk, dv
+    whole = Tile(slice(0, q.shape[0]), slice(0, t), slice(0, s))
     dq, dk, dv = (heads_last(x, x.dtype) for x in (q, k, v))
     for part in parts(whole, spans, t == s):
         rows, queries, keys = part
@@ -132,7 +138,7 @@ def flash_backward(
             v[rows, :, keys],
             y[rows, :, queries],
             lse[rows, :, queries],
-            additive(mask, part, lse.dtype),
+            part_additive(mask, part, lse.dtype),
             causal,
             scale,
         )

@@ -81,6 +81,17 @@ def narrow(g: Tensor, room: tuple[Tensor, Tensor]) -> Tensor:
     return g if room[0].dtype == g.dtype else room[0][: len(g)].copy_(g)
 
 
+def add_product_(total: Tensor, a: Tensor, b: Tensor, *, first: bool) -> None:
+    """Add a b to a total that may be wider than they are; the first finds nothing there."""
+    if total.dtype != a.dtype:
+        product = torch.mm(a, b)
+        total.copy_(product) if first else total.add_(product)
+    elif first:
+        torch.mm(a, b, out=total)
+    else:
+        total.addmm_(a, b)
+
+
 def linear_cross_entropy_forward(
     x: Tensor,
     weight: Tensor,
@@ -103,9 +114,14 @@ def linear_cross_entropy_forward(
     kept = counted_rows(labels, ignore)
     loss = torch.zeros((), dtype=dtype, device=x.device)
     dx, dw, dc = (
-        torch.zeros(like.shape if like is not None and need else 0, dtype=kind, device=x.device)
+        torch.empty(like.shape if like is not None and need else 0, dtype=kind, device=x.device)
         for like, need, kind in zip((x, weight, bias), needs, (x.dtype, dtype, dtype), strict=True)
     )
+    if kept is not None:
+        dx.zero_()
+    if not len(x if kept is None else kept):
+        dw.zero_()
+    dc.zero_()
     room = chunk_buffers(x, weight, rows)
     for start in range(0, len(x) if kept is None else len(kept), rows):
         part: Any = slice(start, start + rows) if kept is None else kept[start : start + rows]
@@ -120,7 +136,7 @@ def linear_cross_entropy_forward(
             dx[part] = (torch.mm(g, weight) * ws).to(x.dtype)
         if needs[1]:
             xs = (xs * ws).to(x.dtype)
-            dw = dw.addmm_(g.T, xs) if x.dtype == dtype else dw.add_(torch.mm(g.T, xs))
+            add_product_(dw, g.T, xs, first=start == 0)
     return loss, dx, dw, dc
 
 
@@ -176,18 +192,28 @@ def linear_cross_entropy_backward(
     labels: Tensor,
     bias: Tensor | None,
     formed: tuple[Tensor, ...],
-    needs: tuple[bool, ...],
+    needs: list[bool],
     options: tuple[Any, ...],
 ) -> tuple[Tensor | None, ...]:
-    """Scale what forward formed; by formula where a derivative of this may be wanted."""
-    missing = any(n and not g.numel() for n, g in zip(needs, formed, strict=True))
-    grads = formed
-    if elementary(dy) or missing:
-        grads = dense_backward(dy, x, weight, labels, bias, *options)
+    """Scale what forward formed, or form it; by formula where a derivative of it may be wanted.
+
+    What was formed is changed and given away: nobody else may hold it.
+    """
+    if elementary(dy):
+        dx, dw, dc = dense_backward(dy, x, weight, labels, bias, *options[:3])
     else:
-        dx, dw, dc = ((g * dy).to(x.dtype) for g in formed)
-        grads = dx.reshape(x.shape) if needs[0] else dx, dw, dc
-    return tuple(g if need else None for g, need in zip(grads, needs, strict=True))
+        if not formed:
+            formed = linear_cross_entropy_forward(x, weight, labels, bias, needs, *options)[1:]
+        dx, dw, dc = (scale_(g, dy).to(x.dtype) for g in formed)
+        dx = dx.reshape(x.shape) if needs[0] else dx
+    return tuple(g if need else None for g, need in zip((dx, dw, dc), needs, strict=True))
+
+
+def scale_(g: Tensor, dy: Tensor) -> Tensor:
+    """Give g dy in the place of g; where a look shows that dy is 1, as it mostly is, that is g."""
+    if torch.compiler.is_compiling():
+        return g * dy
+    return g if dy.device.type == "cpu" and dy.item() == 1 else g.mul_(dy)
 
 
 def linear_cross_entropy_jvp(
@@ -199,7 +225,7 @@ def linear_cross_entropy_jvp(
     options: tuple[Any, ...],
 ) -> Tensor:
     """Give the tangent of the loss along tangents of x, weight and bias, None for a constant."""
-    ignore, smoothing, reduction = options
+    ignore, smoothing, reduction, _ = options
     tx, tw, tc = tangents
     if tx is not None:
         tx = flat(tx, labels)[0]
@@ -236,16 +262,23 @@ class LinearCrossEntropy(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        x, weight, labels, bias, _, *options, _ = inputs
+        x, weight, labels, bias, _, *options = inputs
         ctx.options = tuple(options)
         ctx.mark_non_differentiable(*output[1:])
-        ctx.save_for_backward(x, weight, labels, bias, *output[1:])
         ctx.save_for_forward(x, weight, labels, bias)
+        if torch.compiler.is_compiling():
+            ctx.save_for_backward(x, weight, labels, bias, *output[1:])
+        else:
+            ctx.save_for_backward(x, weight, labels, bias)
+            ctx.formed = output[1:] if any(g.numel() for g in output[1:]) else ()
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor, *_: Any) -> Any:
         x, weight, labels, bias, *formed = ctx.saved_tensors
-        needs = tuple(ctx.needs_input_grad[i] for i in (0, 1, 3))
+        needs = [ctx.needs_input_grad[i] for i in (0, 1, 3)]
+        if not torch.compiler.is_compiling() and not elementary(dy):
+            # given away once: kept, they would be the parameters' gradients and change with them
+            formed, ctx.formed = ctx.formed, ()
         with no_autocast(dy):
             dx, dw, dc = linear_cross_entropy_backward(
                 dy, x, weight, labels, bias, tuple(formed), needs, ctx.options
