@@ -1,0 +1,216 @@
+"""Golden sets: numbers of another implementation that ours must give.
+
+A set is a folder with a manifest. Its files are verified byte for byte before anything is compared,
+and a model is compared submodule by submodule, so that a mismatch names the first block that is
+wrong. Sets are recorded by `tools/record_golden.py`; nothing here writes.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from zoo import keymap
+from zoo.generate import Sampling, generate
+from zoo.models import load
+from zoo.objectives import OBJECTIVES, inputs_of
+from zoo.testing.trace import difference, first_divergence, trace
+from zoo.tokenizers import Tokenizer
+
+MANIFEST = "manifest.json"
+SCHEMA = 1
+
+
+class GoldenError(ValueError):
+    """A golden set that is damaged or not what its manifest says."""
+
+
+@dataclass(frozen=True)
+class GoldenSet:
+    """A set on disk and its manifest."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.manifest["name"])
+
+    @property
+    def kind(self) -> str:
+        return str(self.manifest["kind"])
+
+
+@dataclass
+class Report:
+    """What a comparison found; empty when all is as recorded."""
+
+    name: str
+    compared: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.faults
+
+    def __str__(self) -> str:
+        if self.ok:
+            return f"{self.name}: {self.compared} comparisons, all as recorded"
+        return f"{self.name}: " + "; ".join(self.faults)
+
+
+def find_sets(root: str | Path) -> list[GoldenSet]:
+    """Open every set below a folder, sorted by name."""
+    return sorted((open_set(p.parent) for p in Path(root).rglob(MANIFEST)), key=lambda s: s.name)
+
+
+def open_set(folder: str | Path) -> GoldenSet:
+    """Read a set's manifest; raise GoldenError unless it is one."""
+    folder = Path(folder)
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise GoldenError(f"{folder / MANIFEST}: {error}") from None
+    needed = {"schema", "name", "kind", "version", "history", "source", "files"}
+    if not isinstance(manifest, dict) or not needed <= manifest.keys():
+        raise GoldenError(f"{folder / MANIFEST} needs {sorted(needed)}")
+    if manifest["schema"] != SCHEMA:
+        raise GoldenError(f"{folder / MANIFEST} has schema {manifest['schema']!r}, not {SCHEMA}")
+    versions = [entry.get("version") for entry in manifest["history"]]
+    if versions != list(range(manifest["version"], 0, -1)):
+        raise GoldenError(
+            f"{folder / MANIFEST}: version {manifest['version']}, but its history is of {versions}"
+        )
+    return GoldenSet(folder, manifest)
+
+
+def verify(golden: GoldenSet) -> None:
+    """Raise GoldenError unless the folder holds just the manifest's files with their bytes."""
+    stated: Mapping[str, Any] = golden.manifest["files"]
+    there = {p.name for p in golden.folder.iterdir()} - {MANIFEST}
+    if there != stated.keys():
+        raise GoldenError(
+            f"{golden.folder} holds {sorted(there)}, the manifest names {sorted(stated)}"
+        )
+    for name, about in stated.items():
+        data = (golden.folder / name).read_bytes()
+        if len(data) != about["bytes"] or hashlib.sha256(data).hexdigest() != about["sha256"]:
+            raise GoldenError(
+                f"{golden.folder / name} is not the file that was recorded; to change a set, "
+                "record it again with a reason: tools/record_golden.py"
+            )
+
+
+def compare(golden: GoldenSet) -> Report:
+    """Verify a set and compare what we compute with what it holds."""
+    verify(golden)
+    if golden.kind not in COMPARISONS:
+        raise GoldenError(
+            f"{golden.name} is of kind {golden.kind!r}; known are {sorted(COMPARISONS)}"
+        )
+    report = Report(golden.name)
+    COMPARISONS[golden.kind](golden, report)
+    return report
+
+
+def compare_model(golden: GoldenSet, report: Report) -> None:
+    """Compare every batch's submodule outputs, loss, gradients, and greedy text."""
+    model = load(golden.folder, dtype=torch.float64)
+    bounds = golden.manifest["compare"]
+    inputs, expected = (
+        unflatten(load_file(golden.folder / f"{name}.safetensors"))
+        for name in ("inputs", "expected")
+    )
+    for batch_name, batch in inputs.items():
+        wanted = expected[batch_name]
+        compare_outputs(model, batch, wanted, bounds, f"{golden.name}/{batch_name}", report)
+        compare_gradients(model, batch, wanted, bounds, f"{golden.name}/{batch_name}", report)
+    texts = golden.folder / "generation.jsonl"
+    for line in texts.read_text().splitlines() if texts.exists() else ():
+        row = json.loads(line)
+        options = Sampling(max_new_tokens=len(row["tokens"]), stop_tokens=())
+        (found,) = generate(model, [row["prompt"]], options)
+        report.compared += 1
+        if found.ids != row["tokens"]:
+            report.faults.append(f"{row['prompt']} goes on {found.ids}, not {row['tokens']}")
+
+
+def compare_outputs(
+    model: Any,
+    batch: dict[str, Tensor],
+    wanted: dict[str, Tensor],
+    bounds: Mapping[str, float],
+    where: str,
+    report: Report,
+) -> None:
+    with torch.no_grad():
+        found = trace(model, **inputs_of(batch))
+    found["logits"] = found.pop("")
+    outputs = {name: t for name, t in wanted.items() if not name.startswith(("loss", "gradient:"))}
+    unknown = outputs.keys() - found.keys()
+    if unknown:
+        report.faults.append(f"{where}: the model has no {sorted(unknown)}")
+    mask = batch.get("attention_mask")
+    kept = None if mask is None else mask.bool()
+    worst = first_divergence(found, outputs, rtol=bounds["rtol"], atol=bounds["atol"], kept=kept)
+    report.compared += len(outputs)
+    if worst is not None:
+        report.faults.append(f"{where} {worst}")
+
+
+def compare_gradients(
+    model: Any,
+    batch: dict[str, Tensor],
+    wanted: dict[str, Tensor],
+    bounds: Mapping[str, float],
+    where: str,
+    report: Report,
+) -> None:
+    """Compare the loss, and the norm of each published tensor's gradient."""
+    model.zero_grad()
+    loss = OBJECTIVES[model.head_name](model, batch)
+    loss.backward()
+    gradients = {name: p.grad for name, p in model.named_parameters()}
+    keys = model.spec.keys(model.config)
+    theirs = keymap.to_theirs(keys, model.head_name, gradients)
+    found = {f"gradient:{name}": gradient.norm() for name, gradient in theirs.items()}
+    found["loss"] = loss.detach()
+    for name in sorted(n for n in wanted if n.startswith(("loss", "gradient:"))):
+        report.compared += 1
+        size, bound = difference(
+            found[name], wanted[name], rtol=bounds["rtol"], atol=bounds["atol"]
+        )
+        if size > bound:
+            report.faults.append(f"{where}: {name} differs by {size:.3g} (allowed: {bound:.3g})")
+            return
+
+
+def unflatten(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Group `batch/name` tensors by batch."""
+    result: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        batch, _, rest = name.partition("/")
+        result.setdefault(batch, {})[rest] = tensor
+    return result
+
+
+def compare_tokenizer(golden: GoldenSet, report: Report) -> None:
+    """Compare ids of texts, and texts of ids."""
+    tokenizer = Tokenizer.from_folder(golden.folder)
+    for line in (golden.folder / "cases.jsonl").read_text(encoding="utf-8").splitlines():
+        case = json.loads(line)
+        ids = tokenizer.encode(case["text"])
+        report.compared += 1
+        if ids != case["ids"]:
+            report.faults.append(f"{case['text']!r} gives {ids}, not {case['ids']}")
+        elif tokenizer.decode(ids) != case["decoded"]:
+            report.faults.append(f"{ids} reads {tokenizer.decode(ids)!r}, not {case['decoded']!r}")
+
+
+COMPARISONS = {"model": compare_model, "tokenizer": compare_tokenizer}
