@@ -48,16 +48,16 @@ def test_the_innermost_difference_is_named():
     assert found.name == "first.0"
     assert found.difference == pytest.approx(1e-3)
     assert str(found).startswith("first differs at first.0 by 0.001 (allowed: ")
-    assert first_divergence(trace(sound, X), trace(made(), X), rtol=0, atol=0) is None
+    assert first_divergence(trace(sound, X), trace(made(), X), rtol=0.0, atol=0.0) is None
 
 
 def test_what_the_mask_leaves_out_is_not_compared():
     a, b = {"x": torch.zeros(2, 3, 4)}, {"x": torch.zeros(2, 3, 4)}
     a["x"][0, 2] = 5
     kept = torch.ones(2, 3, dtype=torch.bool)
-    assert first_divergence(a, b, rtol=0, atol=0, kept=kept).difference == 5
+    assert first_divergence(a, b, rtol=0.0, atol=0.0, kept=kept).difference == 5
     kept[0, 2] = False
-    assert first_divergence(a, b, rtol=0, atol=0, kept=kept) is None
+    assert first_divergence(a, b, rtol=0.0, atol=0.0, kept=kept) is None
 
 
 INF, NAN = float("inf"), float("nan")
