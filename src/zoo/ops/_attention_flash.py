@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoo.ops._attention_blocks import Tile, cut, heads_last, parts
 from zoo.ops._attention_dense import Spans, visible
-from zoo.ops._function import wide
+from zoo.ops._function import LOW, wide
 
 FORWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
 BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
@@ -77,7 +77,7 @@ def flash_forward(
 
 def kernel_dtype(q: Tensor) -> torch.dtype:
     """Give the dtype to run in: low ones are slower there and less exact, but for one query."""
-    return q.dtype if q.shape[2] == 1 else wide(q[:0]).dtype
+    return torch.float32 if q.dtype in LOW and q.shape[2] > 1 else q.dtype
 
 
 def flash_part(

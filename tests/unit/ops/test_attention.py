@@ -190,6 +190,13 @@ def test_dropout_keeps_the_share_it_should_and_the_mean():
     assert close_pairs.max() < 6 / 150**0.5
 
 
+def test_no_two_tiles_drop_alike():
+    q = torch.zeros(2, 3, 40, 1)
+    keep = dense_keep(q, q, False, 0.5, torch.tensor(4), 2)
+    pieces = {bytes(tile.flatten().tolist()) for tile in keep.split(2, 2)}
+    assert len(pieces) == 20  # of 480 coins each
+
+
 def test_a_seed_decides_what_is_dropped_and_may_be_a_tensor():
     q, k, v, _ = inputs(3, 5)
     first = ops.attention(q, k, v, rate=0.5, seed=1)
