@@ -49,17 +49,20 @@ tour: $(VENV)/.tour
 	@$(BIN)/zoo tour --seconds $(seconds) --out build/tour
 
 # one thread a worker, one hash seed: a failure on one machine is a failure on all
-test unit integration mutation fuzz: export OMP_NUM_THREADS = 1
-test unit integration mutation fuzz: export MKL_NUM_THREADS = 1
+test unit integration mutation fuzz bench: export OMP_NUM_THREADS = 1
+test unit integration mutation fuzz bench: export MKL_NUM_THREADS = 1
 test unit integration mutation fuzz: export PYTHONHASHSEED = 0
 PYTEST := $(BIN)/python -m pytest -n auto
 UNIT := $(PYTEST) tests/unit --dist worksteal --timeout 120 \
 	--jaxtyping-packages=zoo,beartype.beartype
 REST := $(PYTEST) tests/integration tests/e2e --dist loadfile --timeout 300
 
-# both run, whatever the first one says
+# both run, whatever the first one says; the last line sums them up
 test: $(VENV)/.all
-	@code=0; $(UNIT) || code=1; $(REST) || code=1; exit $$code
+	@rm -rf build/report; code=0; \
+	$(UNIT) --junitxml build/report/unit.xml || code=1; \
+	$(REST) --junitxml build/report/rest.xml || code=1; \
+	$(BIN)/python .ci/total.py build/report/*.xml || code=1; exit $$code
 
 unit: $(VENV)/.all
 	@$(UNIT)
@@ -77,7 +80,9 @@ format: $(VENV)/.all
 	@$(BIN)/ruff check --fix .
 
 mutation: $(VENV)/.all
+	@rm -rf mutants
 	@$(BIN)/mutmut run $(ONLY)
+	@$(BIN)/mutmut results
 
 fuzz: export ZOO_SCHEDULED = 1
 fuzz: export ZOO_HYPOTHESIS = fuzz
@@ -85,8 +90,7 @@ fuzz: $(VENV)/.all
 	@$(PYTEST) tests -m scheduled --timeout 3600
 
 bench: $(VENV)/.all
-	@$(BIN)/python benchmarks/ops.py
-	@$(BIN)/python benchmarks/models.py
+	@for file in benchmarks/*.py; do echo "# $$file"; $(BIN)/python $$file || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
