@@ -203,11 +203,8 @@ def attend(
 
 def check_shapes(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> None:
     """Refuse shapes that do not fit, with all of them in the message."""
-    if (
-        not q.ndim == k.ndim == 4
-        or k.shape != v.shape
-        or q.shape[:2] + q.shape[3:] != (k.shape[:2] + k.shape[3:])
-    ):
+    fits = q.ndim == k.ndim == 4 and k.shape == v.shape
+    if not fits or any(q.shape[i] != k.shape[i] for i in (0, 1, 3)):
         shapes = ", ".join(str(tuple(x.shape)) for x in (q, k, v))
         raise ValueError(f"attention: q, k, v are {shapes}; give (b, h, t, n), twice (b, h, s, n)")
     if causal and q.shape[2] > k.shape[2]:

@@ -6,8 +6,9 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo import ops
+from zoo.ops._loss_chunks import add_product_
 from zoo.ops.cross_entropy import cross_entropy_backward, cross_entropy_forward
-from zoo.ops.linear_cross_entropy import add_product_, chunked
+from zoo.ops.linear_cross_entropy import chunked
 from zoo.testing.opinfo import randint, randn
 from zoo.testing.tolerances import assert_near
 
