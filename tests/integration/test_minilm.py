@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from zoo.tokenizers import Tokenizer
 
 from zoo.models import load
+from zoo.tokenizers import Tokenizer
 
 SENTENCES = [
     "A cat sleeps on the warm windowsill.",
