@@ -217,7 +217,7 @@ def make_head(config: BERTConfig, head: str | None) -> nn.Module:
 def init_weights(model: BERT) -> None:
     """Cut the normal weights off at two deviations, as the published code does."""
     for parameter in model.parameters():
-        if parameter.dim() == 2:
+        if parameter.dim() == 2 and not parameter.is_meta:
             nn.init.trunc_normal_(parameter, std=STD, a=-2 * STD, b=2 * STD)
 
 

@@ -21,7 +21,7 @@ from zoo.models.base import Model
 from zoo.models.heads import Classifier, LMHead
 from zoo.models.spec import ModelSpec
 from zoo.nn import MLP, Attention, Dropout, Embedding, KVCache, LayerCache, LayerNorm, Linear
-from zoo.nn.basic import STD
+from zoo.nn.basic import STD, fresh_
 from zoo.nn.tokens import check_ids, last_real, positions_of, real_tokens
 
 
@@ -201,7 +201,7 @@ def init_weights(model: GPT2) -> None:
     std = STD / math.sqrt(2 * model.config.depth)
     for name, parameter in model.named_parameters():
         if name.endswith(("attn.out.weight", "mlp.down.weight")):
-            nn.init.normal_(parameter, std=std)
+            fresh_(parameter, std)
 
 
 def example(config: GPT2Config, seed: int = 0, batch: int = 2) -> dict[str, Tensor]:

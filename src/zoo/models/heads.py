@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from zoo import ops
 from zoo.nn import Dropout, LayerNorm, Linear
-from zoo.nn.basic import STD
+from zoo.nn.basic import fresh_
 
 
 class LMHead(nn.Module):
@@ -15,7 +15,7 @@ class LMHead(nn.Module):
     def __init__(self, vocab: int, width: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(vocab, width))
-        nn.init.normal_(self.weight, std=STD)
+        fresh_(self.weight)
 
     def forward(self, hidden: Float[Tensor, "... d"]) -> Float[Tensor, "... v"]:
         return ops.linear(hidden, self.weight)
@@ -30,7 +30,7 @@ class MaskedLMHead(nn.Module):
         self.transform = Linear(width, width)
         self.norm = LayerNorm(width, eps)
         self.weight = nn.Parameter(torch.empty(vocab, width))
-        nn.init.normal_(self.weight, std=STD)
+        fresh_(self.weight)
         self.bias = nn.Parameter(torch.zeros(vocab))
 
     def features(self, hidden: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:

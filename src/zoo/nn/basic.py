@@ -9,11 +9,20 @@ from zoo import ops
 STD = 0.02  # of a fresh weight: GPT-2 (Radford et al. 2019), BERT (Devlin et al. 2018)
 
 
+def fresh_(tensor: Tensor, std: float = STD) -> None:
+    """Fill a new weight with normal numbers; one on the meta device has none.
+
+    There torch would trace the drawing, which loads its compiler: half the time of a short call.
+    """
+    if not tensor.is_meta:
+        nn.init.normal_(tensor, std=std)
+
+
 class Linear(nn.Linear):
     """Affine map of the last axis; fresh weights are normal with deviation 0.02."""
 
     def reset_parameters(self) -> None:
-        nn.init.normal_(self.weight, std=STD)
+        fresh_(self.weight)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
@@ -43,7 +52,7 @@ class Embedding(nn.Module):
     def __init__(self, count: int, width: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(count, width))
-        nn.init.normal_(self.weight, std=STD)
+        fresh_(self.weight)
 
     def forward(self, ids: Int[Tensor, "..."]) -> Float[Tensor, "... d"]:
         return ops.embedding(ids, self.weight)
