@@ -71,7 +71,7 @@ def groups(requests: list[Request], context: int, at_once: int) -> list[list[Req
     for request in sorted(requests, key=lambda r: -len(r.prompt)):
         asked = request.options.max_new_tokens
         longest, most = max(room[0], len(request.prompt)), max(room[1], asked)
-        if not result or len(result[-1]) == at_once or longest + most > context:
+        if not result or len(result[-1]) == at_once or longest + most - 1 > context:
             result.append([])
             longest, most = len(request.prompt), asked
         result[-1].append(request)
@@ -107,7 +107,7 @@ def choose(logits: Float[Tensor, "b v"], rows: Sequence[Request]) -> Int[Tensor,
     same: dict[tuple[Any, ...], list[int]] = {}
     for i, row in enumerate(rows):
         o = row.options
-        numbers = (o.temperature, o.top_k, o.top_p, o.min_p, o.repetition_penalty, row.choices)
+        numbers = (o.temperature, o.top_k, o.top_p, o.min_p, o.repetition_penalty)
         same.setdefault(numbers, []).append(i)
     tokens = torch.empty(len(rows), dtype=torch.long, device=logits.device)
     for where in same.values():

@@ -128,6 +128,21 @@ def test_prompts_with_different_options_share_a_batch():
         assert len(answer.ids) == option.max_new_tokens
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"top_k": 2}, {"top_p": 0.3}, {"min_p": 0.5}, {"repetition_penalty": 9.0}, {"temperature": 0}],
+    ids=str,
+)
+def test_rows_that_differ_in_one_option_each_keep_their_own(change):
+    plain = [Sampling(max_new_tokens=5, temperature=4.0, seed=seed) for seed in (1, 2)]
+    changed = [replace(options, **change) for options in plain]
+    alone = [generate(MODEL, [[5, 6, 5]], options)[0].ids for options in plain + changed]
+    assert alone[:2] != alone[2:]
+    for order in ([0, 1, 2, 3], [2, 0, 3, 1]):
+        mixed = generate(MODEL, [[5, 6, 5]] * 4, [(plain + changed)[i] for i in order])
+        assert [answer.ids for answer in mixed] == [alone[i] for i in order]
+
+
 @plans
 @settings(max_examples=12)
 @given(data=st.data())
@@ -268,9 +283,19 @@ def test_groups_fit_the_context_and_hold_everyone():
     assert sorted(id(r) for group in made for r in group) == sorted(map(id, requests))
     for group in made:
         longest = max(len(r.prompt) for r in group)
-        assert longest + max(r.options.max_new_tokens for r in group) <= 24
+        assert longest + max(r.options.max_new_tokens for r in group) - 1 <= 24
         assert len(group) <= 8
     assert len(made) == 4
+
+
+@pytest.mark.parametrize(("tokens", "count"), [(4, 1), (5, 1), (6, 2)])
+def test_a_group_is_as_large_as_the_context_allows(tokens, count):
+    sizes = [(20, 4), (1, tokens)]
+    options = [Sampling(max_new_tokens=new) for _, new in sizes]
+    requests = make_requests(MODEL, [[7] * old for old, _ in sizes], options, None)
+    assert len(groups(requests, 24, 8)) == count
+    answers = generate(MODEL, [[7] * old for old, _ in sizes], options)
+    assert [len(answer.ids) for answer in answers] == [4, tokens]
 
 
 @pytest.mark.parametrize("training", [True, False])
