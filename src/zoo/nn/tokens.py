@@ -9,15 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from zoo.nn.cache import KVCache
-
-
-def readable(x: Tensor) -> bool:
-    """Tell whether values may be looked at: not while a compiler or vmap holds the tensor."""
-    return not (
-        torch.compiler.is_compiling()
-        or x.is_meta
-        or torch._C._functorch.is_batchedtensor(x)  # no public test for it
-    )
+from zoo.ops._elementary import readable
 
 
 def check_ids(

@@ -22,5 +22,9 @@ def elementary(dy: Tensor) -> bool:
 
 
 def readable(x: Tensor) -> bool:
-    """Tell whether the values of a tensor can be looked at now: not if traced or mapped over."""
-    return not torch.compiler.is_compiling() and not torch._C._functorch.is_batchedtensor(x)
+    """Tell whether a tensor's values can be looked at now: not if traced, mapped over or absent.
+
+    A tensor that is differentiated inside of a vmap does not show that it is mapped, so any
+    transform counts.
+    """
+    return not torch.compiler.is_compiling() and not x.is_meta and not mapped()
