@@ -1,0 +1,157 @@
+"""The command line: one verb, one file, imported when it is called.
+
+Results go to stdout, messages to stderr. Exit codes: 0 good, 1 the answer is no, 2 the caller's
+mistake (one line; ZOO_DEBUG=1 shows the traceback), 130 on Ctrl-C, 141 when nobody reads.
+"""
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from zoo import __version__
+
+
+class UsageError(ValueError):
+    """Arguments that make no sense."""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb's module, its help, and two calls for the tests: one that works, one refused.
+
+    In the calls {gpt2}, {bert} and {masked} stand for folders with a tiny checkpoint, {out} for a
+    folder that is not there yet.
+    """
+
+    module: str
+    help: str
+    good: str
+    refused: str
+
+
+VERBS = {
+    "tour": Verb(
+        "zoo.cli.tour",
+        "see a BERT rank sentences and a GPT-2 learn to write, in about a minute",
+        "--seconds 2 --out {out}",
+        "--seconds 0",
+    ),
+    "generate": Verb(
+        "zoo.cli.generate",
+        "continue a text with a GPT-2",
+        "--model {gpt2} --prompt hello --max-new-tokens 3 --seed 1",
+        "--model {bert} --prompt hello",
+    ),
+    "embed": Verb(
+        "zoo.cli.embed",
+        "turn texts into vectors with a BERT, or rank them by likeness to a query",
+        "--model {bert} hello world",
+        "--model {gpt2} hello",
+    ),
+    "fill": Verb(
+        "zoo.cli.fill",
+        "guess the [MASK] in a text with a BERT",
+        "--model {masked} 'hello [MASK]'",
+        "--model {masked} hello",
+    ),
+    "info": Verb(
+        "zoo.cli.info",
+        "say what a checkpoint folder or a preset is: family, sizes, memory",
+        "gpt2",
+        "no/such/folder",
+    ),
+    "convert": Verb(
+        "zoo.cli.convert",
+        "write a checkpoint in another layout, and verify it",
+        "{gpt2} {out} --to openai --verify",
+        "{gpt2} {out} --to onnx",
+    ),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises instead of printing its usage and leaving."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; give the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):  # a letter that the terminal lacks is no reason to stop
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
+    try:
+        code = dispatch(arguments)
+        sys.stdout.flush()
+        return code
+    except SystemExit as leaving:  # argparse's --help and --version
+        return leaving.code if isinstance(leaving.code, int) else 2
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:  # `zoo ... | head`: what is left to say has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (ValueError, OSError, ImportError, TypeError) as error:
+        if os.environ.get("ZOO_DEBUG", "") not in ("", "0"):
+            raise
+        print(f"zoo: error: {sentence(error)}", file=sys.stderr)
+        return 2
+
+
+def dispatch(arguments: list[str]) -> int:
+    """Find the verb, let it read its arguments and run."""
+    top = top_parser()
+    if not arguments:
+        top.print_help(sys.stderr)
+        return 2
+    name = arguments[0]
+    if name.startswith("-"):
+        top.parse_args([name, ""])  # --help and --version leave here
+    if name not in VERBS:
+        top.error(f"no verb {name!r}; there are {', '.join(VERBS)}")
+    module = importlib.import_module(VERBS[name].module)
+    given = verb_parser(name, module).parse_args(arguments[1:])
+    result: int | None = module.run(given)
+    return result or 0
+
+
+def top_parser() -> Parser:
+    lines = [f"  {name:<10} {verb.help}" for name, verb in VERBS.items()]
+    parser = Parser(
+        prog="zoo",
+        usage="zoo [--version] [--help] VERB ...",
+        description="Transformers you can trust, and the kit that proves it.\n\nverbs:\n"
+        + "\n".join(lines)
+        + "\n\nzoo VERB --help says more about one.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"zoo {__version__}")
+    parser.add_argument("verb", help=argparse.SUPPRESS)
+    return parser
+
+
+def verb_parser(name: str, module: Any) -> Parser:
+    parser = Parser(
+        prog=f"zoo {name}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    return parser
+
+
+def sentence(error: Exception) -> str:
+    """Give an error in one line."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__

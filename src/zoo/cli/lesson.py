@@ -1,0 +1,77 @@
+"""The tour's school: a small GPT-2 learns from the language reference that every Python carries."""
+
+import math
+import random
+import time
+from collections.abc import Iterator
+from pydoc_data import topics
+
+import torch
+
+from zoo.models import GPT2, GPT2Config
+from zoo.objectives import next_token
+from zoo.tokenizers import Tokenizer
+from zoo.train import Step, fit, learning_rate, make_optimizer, token_batches
+
+VOCAB = 1536  # tokens of its own byte-level BPE
+HELD_OUT = 6  # topics that it never sees
+CONFIG = GPT2Config(
+    vocab=VOCAB, context=128, width=128, depth=4, heads=4, dropout=0.0, attention_dropout=0.0
+)
+BATCH = 4  # windows of a context each: in one minute many small steps teach more than few large
+PEAK, WARMUP, TICKS = 4e-3, 30, 1000  # the learning rate follows the clock: 1000 ticks a lesson
+
+
+def read_topics(seed: int) -> tuple[list[str], list[str]]:
+    """Give the topics to learn from, and some that are kept back to judge by."""
+    texts = [topics.topics[name] for name in sorted(topics.topics)]
+    random.Random(seed).shuffle(texts)
+    return texts[HELD_OUT:], texts[:HELD_OUT]
+
+
+def enrol(texts: list[str], *, seed: int) -> tuple[GPT2, Tokenizer]:
+    """Make a tokenizer of the texts and a GPT-2 that knows nothing yet."""
+    tokenizer = Tokenizer.train(texts, "bpe", vocab=VOCAB, longest=CONFIG.context)
+    torch.manual_seed(seed)
+    return GPT2(CONFIG), tokenizer
+
+
+def token_ids(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
+    """Give all texts as one row of ids, each ended by the end-of-text token."""
+    end = tokenizer.eos_id
+    return torch.tensor([i for text in texts for i in (*tokenizer.encode(text), end)])
+
+
+def lessons(
+    model: GPT2, tokenizer: Tokenizer, texts: list[str], *, seconds: float, seed: int
+) -> Iterator[tuple[float, Step]]:
+    """Train for so many seconds; give the share of them that has gone by and the step taken."""
+    ids = token_ids(tokenizer, texts)
+    batches = token_batches(ids, batch=BATCH, length=CONFIG.context, seed=seed)
+    start = time.monotonic()
+
+    def share() -> float:
+        return min(1.0, (time.monotonic() - start) / seconds)
+
+    def rate(step: int) -> float:
+        tick = int(share() * TICKS)
+        return learning_rate(tick, peak=PEAK, warmup=WARMUP, total=TICKS, floor=0.02)
+
+    for step in fit(model, batches, next_token, make_optimizer(model, PEAK), rate=rate):
+        yield share(), step
+        if share() >= 1:
+            break
+    model.eval()
+
+
+def bits_a_byte(model: GPT2, tokenizer: Tokenizer, texts: list[str]) -> float:
+    """Give how many bits the model needs for a byte of the texts, a context at a time.
+
+    Unlike the loss of a token this compares across tokenizers; 8 would be no knowledge at all.
+    """
+    total = 0.0
+    with torch.no_grad():
+        for window in token_ids(tokenizer, texts).split(model.config.context):
+            if len(window) > 1:
+                total += next_token(model, {"input_ids": window[None]}, reduction="sum").item()
+    return total / math.log(2) / sum(len(text.encode()) for text in texts)
