@@ -91,6 +91,21 @@ class PositionsFromColumns(Sound):
         return torch.arange(mask.shape[1]).expand(mask.shape) + past
 
 
+class MaskFromIds(Sound):
+    def encode(self, input_ids, attention_mask=None, *, cache=None):
+        return super().encode(input_ids, (input_ids != 0).long(), cache=cache)
+
+
+class MaskOfFirstRow(Sound):
+    def attend(self, x, seen, cache):
+        return super().attend(x, seen[:1].expand_as(seen), cache)
+
+
+class Flattened(Sound):
+    def forward(self, input_ids, attention_mask=None):
+        return super().forward(input_ids, attention_mask).flatten(1)
+
+
 class MixesRows(Sound):
     def forward(self, input_ids, attention_mask=None):
         x = self.encode(input_ids, attention_mask)
@@ -114,6 +129,11 @@ class Detached(Sound):
         return super().attend(x, seen, cache).detach()
 
 
+class DetachedOutput(Sound):
+    def forward(self, input_ids, attention_mask=None):
+        return super().forward(input_ids, attention_mask).detach()
+
+
 class NaNGradient(Sound):
     def forward(self, input_ids, attention_mask=None):
         y = super().forward(input_ids, attention_mask)
@@ -135,6 +155,14 @@ class Square(torch.autograd.Function):
 class WrongBackward(Sound):
     def attend(self, x, seen, cache):
         return Square.apply(super().attend(x, seen, cache))
+
+
+class WrongSmallBackward(Sound):
+    """Of a branch that is a thousandth of the output."""
+
+    def forward(self, input_ids, attention_mask=None):
+        hidden = self.encode(input_ids, attention_mask)
+        return self.head(self.norm(hidden).detach()) + 1e-3 * Square.apply(self.out(hidden)).sum()
 
 
 class DropoutInEval(Sound):
@@ -179,6 +207,20 @@ class ForgetsBuffer(Sound):
 
     def forward(self, input_ids, attention_mask=None):
         return super().forward(input_ids, attention_mask) + self.offset
+
+
+class ForgetsParameter(Sound):
+    def state_dict(self, *args, **kwargs):
+        state = super().state_dict(*args, **kwargs)
+        state.pop("out.bias")
+        return state
+
+
+class CacheForgetsMask(Sound):
+    def new_cache(self, rows, capacity):
+        cache = Cache(rows)
+        cache.extend = lambda mask: torch.ones_like(Cache.extend(cache, mask))
+        return cache
 
 
 class CacheForgetsPositions(Sound):
@@ -234,23 +276,31 @@ SABOTEURS = [
     ("causality", LooksAheadByOne, r"output before 1 moved by .* a token looks ahead"),
     ("causality", LooksEverywhere, r"output before 1 moved"),
     ("causality", MeanOverTime, r"output before 1 moved"),
+    ("causality", Flattened, r"\(2, 217\) has no position for each of input_ids \(2, 7\)"),
     ("padding_invariance", ReadsPadding, r"padding on the left .* attention reads padding"),
     ("padding_invariance", PositionsFromColumns, r"padding on the left with id 0"),
     ("padding_invariance", MeanOverTime, r"padding on the right"),
+    ("padding_invariance", MaskFromIds, r"padding on the left with id 30"),
+    ("padding_invariance", MaskOfFirstRow, r"padding on both sides with id 0"),
+    ("padding_invariance", Flattened, r"turned an output of \(2, 217\) into \(2, 310\)"),
     ("batch_independence", MixesRows, r"row 0 moved by .* when it was alone: rows mix"),
     ("batch_independence", RowsThroughReshape, r"row 0 moved"),
     ("gradient_flow", IdleWeight, r"^idle gets no gradient: it is unused"),
     ("gradient_flow", Detached, r"^norm.weight gets no gradient"),
+    ("gradient_flow", DetachedOutput, r"^the output has no gradient"),
     ("gradient_flow", NaNGradient, r"^head.bias gets a gradient with NaN"),
     ("parameter_gradients", WrongBackward, r"the gradient of .* the backward between them is"),
+    ("parameter_gradients", WrongSmallBackward, r"^the gradient of tokens.weight"),
     ("parameter_gradients", Detached, r"the gradient of tokens.weight"),
     ("determinism", DropoutInEval, r"two passes in eval mode differ by"),
     ("determinism", KeepsCount, r"keeps state between calls"),
     ("inputs_untouched", EditsInput, r"^input_ids was changed in place"),
     ("inputs_untouched", EditsInputAndBack, r"^input_ids was changed in place"),
     ("save_load", ForgetsAttribute, r"the state dict forgets offset"),
-    ("save_load", ForgetsBuffer, r"a buffer with persistent=False"),
+    ("save_load", ForgetsBuffer, r"the state dict forgets offset; register it as a persistent"),
+    ("save_load", ForgetsParameter, r'refuses the state dict: .*\n.* "out.bias"'),
     ("cached_decoding", CacheForgetsPositions, r"tokens read as \[1, 6\] through a cache"),
+    ("cached_decoding", CacheForgetsMask, r"through a cache after padding moved by"),
     ("cached_decoding", CacheDropsFirst, r"through a cache moved by"),
     ("overfit", CannotLearn, r"100 steps on one batch took the loss from"),
     ("overfit", Frozen, r"the labels may not be what the model is trained to give"),

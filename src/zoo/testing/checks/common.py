@@ -1,7 +1,7 @@
-"""What checks share: the error, a module left as it was, and weights that hide nothing."""
+"""What checks share: the error, a copy whose weights hide nothing, and how far two outputs lie."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from copy import deepcopy
 from typing import Any
 
@@ -28,8 +28,20 @@ def stressed(module: nn.Module, seed: int = 0) -> nn.Module:
     with torch.no_grad():
         for parameter in copy.parameters():
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            parameter.copy_(noise.to(parameter.device) * 0.3)
+            parameter.copy_(noise * 0.3)
+            parameter.grad = None
     return copy
+
+
+def doubled(inputs: Inputs) -> dict[str, Tensor]:
+    """Give the inputs with floating ones in float64, as a stressed module wants them."""
+    return {name: x.double() if x.is_floating_point() else x for name, x in inputs.items()}
+
+
+def kept_generator(module: nn.Module) -> AbstractContextManager[None]:
+    """Make a block after which torch's generators stand where they stood."""
+    devices = sorted({p.device.index for p in module.parameters() if p.is_cuda})
+    return torch.random.fork_rng(devices=devices)
 
 
 def output_of(module: nn.Module, inputs: Inputs) -> Tensor:
@@ -41,25 +53,16 @@ def output_of(module: nn.Module, inputs: Inputs) -> Tensor:
         if not isinstance(output, tuple | list) or not output:
             raise CheckFailed(f"the module gives {type(output).__name__}; expected a tensor")
         output = output[0]
+    if output.isnan().any():
+        raise CheckFailed("the output holds NaN before anything was changed or compared")
     return output
 
 
-def largest(difference: Tensor) -> float:
-    """Give the largest absolute value; a NaN counts as infinite, nothing as 0."""
-    if not difference.numel():
+def distance(one: Tensor, other: Tensor) -> float:
+    """Give the largest absolute difference; two equal infinities are 0 apart."""
+    if not one.numel():
         return 0.0
-    return float(difference.abs().nan_to_num(nan=torch.inf, posinf=torch.inf).max())
-
-
-def _kept_generator() -> Iterator[None]:
-    state = torch.get_rng_state()
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)
-
-
-kept_generator = contextmanager(_kept_generator)
+    return float(torch.where(one == other, 0.0, (one - other).abs()).max())
 
 
 def another(tensor: Tensor, where: tuple[Any, ...]) -> Tensor:

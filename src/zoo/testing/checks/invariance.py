@@ -4,7 +4,7 @@ Each check runs a copy in float64 with large weights and changes what must not m
 above the noise of float64 is a dependence.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,20 +16,29 @@ from zoo.testing.checks.common import (
     CheckFailed,
     Inputs,
     another,
-    largest,
+    distance,
+    doubled,
+    kept_generator,
     output_of,
     stressed,
 )
 
+PADDING = 3  # columns that are added
+
 
 def check_causality(module: nn.Module, inputs: Inputs, *, of: str) -> None:
     """Fail when an output position moves with a later token of the input `of` (b, t, ...)."""
-    module = stressed(module)
-    with torch.no_grad():
+    module, inputs = stressed(module), doubled(inputs)
+    with torch.no_grad(), kept_generator(module):
         base = output_of(module, inputs)
+        if base.shape[:2] != inputs[of].shape[:2]:
+            raise CheckFailed(
+                f"an output of {tuple(base.shape)} has no position for each of {of} "
+                f"{tuple(inputs[of].shape)}; causality is a property of (b, t, ...)"
+            )
         for place in range(1, inputs[of].shape[1]):
             changed = {**inputs, of: another(inputs[of], (slice(None), place))}
-            moved = largest(output_of(module, changed)[:, :place] - base[:, :place])
+            moved = distance(output_of(module, changed)[:, :place], base[:, :place])
             if moved > NOISE:
                 raise CheckFailed(
                     f"output before {place} moved by {moved:.3g} when {of}[:, {place}] changed: "
@@ -40,60 +49,65 @@ def check_causality(module: nn.Module, inputs: Inputs, *, of: str) -> None:
 def check_padding_invariance(
     module: nn.Module, inputs: Inputs, *, of: str, mask: str, pad_id: int = 0
 ) -> None:
-    """Fail when real positions move as padding is added on either side under the mask.
+    """Fail when real positions move as padding is added under the mask.
 
-    Every input of the shape of `of` is padded with it; what stands under the mask is tried too.
+    Padding stands on the right, on the left, and on both sides by another amount in each row, with
+    `pad_id` and with an id that occurs. Inputs of the leading shape of `of` are padded along.
     """
-    module = stressed(module)
+    module, inputs = stressed(module), doubled(inputs)
     ids = inputs[of]
-    along = {name for name, x in inputs.items() if x.shape[:2] == ids.shape[:2] and name != mask}
-    real = inputs.get(mask, torch.ones(ids.shape[:2], dtype=torch.long))
-    t = ids.shape[1]
-    with torch.no_grad():
+    b, t = ids.shape[:2]
+    real = inputs.get(mask, torch.ones(b, t, dtype=torch.long, device=ids.device))
+    along = {name: x for name, x in inputs.items() if x.shape[:2] == ids.shape[:2]} | {mask: real}
+    sides = {
+        "the right": [0] * b,
+        "the left": [PADDING] * b,
+        "both sides": [(2 * row + 1) % (PADDING + 1) for row in range(b)],
+    }
+    with torch.no_grad(), kept_generator(module):
         base = output_of(module, {**inputs, mask: real})
-        for left, right in ((0, 3), (3, 0), (2, 1)):
-            side = {(0, 3): "right", (3, 0): "left"}.get((left, right), "both sides")
+        for side, lefts in sides.items():
             for value in (pad_id, int(ids.max())):
-                padded = {
-                    name: pad_time(x, left, right, value if name == of else 0)
-                    if name in along
-                    else x
-                    for name, x in inputs.items()
-                }
-                padded[mask] = pad_time(real, left, right, 0)
-                output = output_of(module, padded)
-                if output.shape[1:2] == (t + left + right,):
-                    output = output[:, left : left + t]
+                padded = {n: pad_time(x, lefts, value if n == of else 0) for n, x in along.items()}
+                output = output_of(module, {**inputs, **padded})
+                if base.shape[1:2] == (t,) and output.shape[1:2] == (t + PADDING,):
+                    rows = zip(output, lefts, strict=True)
+                    output = torch.stack([row[left : left + t] for row, left in rows])
                 if output.shape != base.shape:
                     raise CheckFailed(
-                        f"padding turned an output of {tuple(base.shape)} into "
-                        f"{tuple(output.shape)}"
+                        f"{PADDING} columns of padding turned an output of {tuple(base.shape)} "
+                        f"into {tuple(output.shape)}"
                     )
-                moved = largest(output - base)
+                moved = distance(output, base)
                 if moved > NOISE:
                     raise CheckFailed(
-                        f"real positions moved by {moved:.3g} under padding on the {side} with "
-                        f"id {value}: attention reads padding, or positions do not come from "
-                        f"{mask}"
+                        f"real positions moved by {moved:.3g} under padding on {side} with id "
+                        f"{value}: attention reads padding, or positions do not come from {mask}"
                     )
 
 
-def pad_time(x: Tensor, left: int, right: int, value: int) -> Tensor:
-    """Pad the second axis."""
-    return pad(x, (0, 0) * (x.dim() - 2) + (left, right), value=value)
+def pad_time(x: Tensor, lefts: Sequence[int], value: int) -> Tensor:
+    """Pad the second axis by so many on the left of each row, and the rest on the right."""
+    inner = (0, 0) * (x.dim() - 2)
+    return torch.stack(
+        [
+            pad(row, (*inner, left, PADDING - left), value=value)
+            for row, left in zip(x, lefts, strict=True)
+        ]
+    )
 
 
 def check_batch_independence(module: nn.Module, inputs: Inputs) -> None:
     """Fail when a row's output depends on which other rows share its batch."""
-    module = stressed(module)
+    module, inputs = stressed(module), doubled(inputs)
     rows = next(iter(inputs.values())).shape[0]
     if rows < 2:
         raise CheckFailed("one row cannot tell; give inputs of at least two rows")
-    with torch.no_grad():
+    with torch.no_grad(), kept_generator(module):
         base = output_of(module, inputs)
         for row in range(rows):
             alone = output_of(module, {name: x[row : row + 1] for name, x in inputs.items()})
-            moved = largest(alone - base[row : row + 1])
+            moved = distance(alone, base[row : row + 1])
             if moved > NOISE:
                 raise CheckFailed(
                     f"row {row} moved by {moved:.3g} when it was alone: rows mix; look for a "
@@ -101,30 +115,30 @@ def check_batch_independence(module: nn.Module, inputs: Inputs) -> None:
                 )
 
 
-def check_cached_decoding(module: Any, inputs: Mapping[str, Tensor], *, of: str) -> None:
+def check_cached_decoding(module: nn.Module, inputs: Inputs, *, of: str) -> None:
     """Fail when tokens read through a cache give other hidden states than read at once.
 
     The module has `new_cache(rows, capacity)` and `encode(ids, mask, cache=cache)`; every split in
-    two is tried, and one token at a time, with and without padding on the left.
+    two is tried, and one token at a time, without a mask and with padding on the left.
     """
-    module = stressed(module)
+    reader: Any = stressed(module)
     ids = inputs[of]
     b, t = ids.shape
-    padded = torch.ones(b, t, dtype=torch.long)
+    padded = torch.ones_like(ids)
     padded[0, : t // 2] = 0
     splits = [[k, t - k] for k in range(1, t)] + [[1] * t]
-    with torch.no_grad():
-        for mask in (torch.ones(b, t, dtype=torch.long), padded):
-            whole = module.encode(ids, mask)
+    with torch.no_grad(), kept_generator(reader):
+        for what, mask in (("", None), (" after padding", padded)):
+            whole = reader.encode(ids, mask)
+            real = slice(None) if mask is None else mask.bool()
             for split in splits:
-                cache = module.new_cache(b, t)
-                pieces = [
-                    module.encode(part, seen, cache=cache)
-                    for part, seen in zip(ids.split(split, 1), mask.split(split, 1), strict=True)
-                ]
-                moved = largest((torch.cat(pieces, 1) - whole)[mask.bool()])
-                if moved > NOISE:
+                cache = reader.new_cache(b, t)
+                parts = ids.split(split, 1)
+                masks = [None] * len(parts) if mask is None else mask.split(split, 1)
+                pieces = [reader.encode(*p, cache=cache) for p in zip(parts, masks, strict=True)]
+                moved = distance(torch.cat(pieces, 1)[real], whole[real])
+                if not moved <= NOISE:  # NaN too
                     raise CheckFailed(
-                        f"tokens read as {split} through a cache moved by {moved:.3g}: check "
-                        "positions behind the cache, and which keys it gives back"
+                        f"tokens read as {split} through a cache{what} moved by {moved:.3g}: "
+                        "check positions behind the cache, and which keys it gives back"
                     )
