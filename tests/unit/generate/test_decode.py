@@ -66,12 +66,15 @@ class Parrot(nn.Module):
         return self.table[hidden.argmax(-1)].clamp_min(-1e4)
 
 
-def by_hand(model, prompt, steps):
+def by_hand(model, prompt, steps, penalty=1.0):
     """Decode greedily without cache, batch or padding."""
     ids = list(prompt)
     with torch.no_grad():
         for _ in range(steps):
-            ids.append(int(model(torch.tensor([ids]))[0, -1].argmax()))
+            logits = model(torch.tensor([ids]))[0, -1]
+            for token in set(ids):
+                logits[token] *= penalty if logits[token] < 0 else 1 / penalty
+            ids.append(int(logits.argmax()))
     return ids[len(prompt) :]
 
 
@@ -101,6 +104,15 @@ def test_greedy_is_the_likeliest_token_again_and_again():
     for prompt, answer in zip(prompts, generate(MODEL, prompts, PLANS["greedy"]), strict=True):
         assert answer.ids == by_hand(MODEL, prompt, 9)
         assert (answer.finish, answer.text) == ("length", None)
+
+
+@pytest.mark.parametrize("penalty", [0.3, 1.2, 4.0])
+def test_tokens_of_the_prompt_and_of_the_answer_are_penalised(penalty):
+    prompts = random_prompts(5, vocab=9, seed=1)
+    model = stress_model(vocab=9)
+    options = Sampling(max_new_tokens=7, repetition_penalty=penalty)
+    for prompt, answer in zip(prompts, generate(model, prompts, options), strict=True):
+        assert answer.ids == by_hand(model, prompt, 7, penalty)
 
 
 @plans
