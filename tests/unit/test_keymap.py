@@ -133,7 +133,7 @@ def test_names_without_a_rule_are_listed():
         ("a", "a", ""),
         ("a", "b", None),
     ],
-    ids=repr,
+    ids=range(11),
 )
 def test_a_number_is_plain_digits(pattern, name, number):
     assert match(pattern, name) == number
