@@ -22,7 +22,7 @@ def test_an_existing_folder_is_taken_as_it_is(tmp_path, monkeypatch):
         ("file.txt", "file.txt is a file; expected a folder"),
         ("org/none", r"no folder 'org/none', and it was not found in the local cache \(offline"),
     ],
-    ids=repr,
+    ids=range(6),
 )
 def test_what_is_not_there_is_said(tmp_path, monkeypatch, name, sentence):
     monkeypatch.chdir(tmp_path)
