@@ -6,6 +6,7 @@ tokenizer_config.json and special_tokens_map.json name the special tokens.
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from zoo.tokenizers.pipelines import (
 )
 
 BPE_FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
+SWITCHES = {"do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space"}
 UNLIMITED = 10**9  # a larger model_max_length (some folders say 1e30) means that there is none
 
 
@@ -26,9 +28,24 @@ class TokenizerError(ValueError):
     """A tokenizer file that is missing or cannot be read."""
 
 
-def read_json(file: Path, kind: type = dict) -> Any:
+def guarded(file: Path, act: Callable[[], Any]) -> Any:
+    """Run the library; what it raises becomes ours. Its panics are no Exceptions."""
     try:
-        value = json.loads(read_text(file))
+        return act()
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:
+        raise TokenizerError(f"{file} is damaged: {error}") from None
+
+
+def read_json(file: Path, kind: type = dict) -> Any:
+    text = read_text(file)
+    try:
+        value = json.loads(text)
+        if "\\ud" in text.lower():  # an escape may hold half of a character
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise TokenizerError(f"{file} holds half of a character: {error}") from None
     except (ValueError, RecursionError) as error:
         raise TokenizerError(f"{file} is not JSON: {error}") from None
     if not isinstance(value, kind):
@@ -49,7 +66,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         file = folder / name
         if file.is_file():
-            config.update({k: v for k, v in read_json(file).items() if v is not None})
+            held = {k: v for k, v in read_json(file).items() if v is not None}
+            for key in SWITCHES & held.keys():
+                if not isinstance(held[key], bool):
+                    raise TokenizerError(f"{file}: {key} is {held[key]!r}; expected true or false")
+            config.update(held)
     return config
 
 
@@ -71,10 +92,8 @@ def read_backend(folder: Path, config: dict[str, Any]) -> tuple[Any, Path]:
 
 
 def read_whole(file: Path, config: dict[str, Any]) -> Any:
-    try:
-        backend = library().Tokenizer.from_str(read_text(file))
-    except Exception as error:
-        raise TokenizerError(f"{file} is damaged: {error}") from None
+    text = read_text(file)
+    backend = guarded(file, lambda: library().Tokenizer.from_str(text))
     if type(backend.normalizer).__name__ == "BertNormalizer":
         backend.normalizer = bert_normalizer(config, backend.normalizer)
     return backend

@@ -11,6 +11,7 @@ from torch import Tensor
 from zoo.tokenizers.files import (
     TokenizerError,
     add_special,
+    guarded,
     longest_of,
     read_backend,
     read_config,
@@ -19,6 +20,8 @@ from zoo.tokenizers.files import (
 )
 from zoo.tokenizers.pipelines import BERT_ROLES, GPT2_ROLES, ROLES, library
 from zoo.tokenizers.train import TRAINERS
+
+PROBE = "a \N{SNOWMAN}"  # a letter, and what few vocabularies hold
 
 
 class Tokenizer:
@@ -52,10 +55,7 @@ class Tokenizer:
         wordpiece = type(backend.model).__name__ == "WordPiece"
         roles = roles_of(backend, config, BERT_ROLES if wordpiece else GPT2_ROLES)
         add_special(backend, config, roles)
-        try:
-            backend.encode("a")
-        except Exception as error:  # the library raises bare Exceptions
-            raise TokenizerError(f"{file} cannot encode: {error}") from None
+        try_out(backend, file)
         inputs = config.get("model_input_names")
         typed = "token_type_ids" in inputs if isinstance(inputs, list) else wordpiece
         return cls(backend, roles, longest=longest_of(config, folder), typed=typed)
@@ -202,6 +202,15 @@ class Tokenizer:
             ends = [[[place[k] for place in row.offsets] for row in rows] for k in (0, 1)]
             result["offsets"] = torch.stack([padded(lists, 0, side) for lists in ends], -1)
         return result
+
+
+def try_out(backend: Any, file: Path) -> None:
+    """Raise TokenizerError unless a text and a pair come out as ids of the vocabulary."""
+    probes = guarded(file, lambda: [backend.encode(PROBE), backend.encode(PROBE, PROBE)])
+    for encoded in probes:
+        lacking = [i for i in encoded.ids if backend.id_to_token(i) is None]
+        if lacking:
+            raise TokenizerError(f"{file} gives id {lacking[0]}, which its vocabulary lacks")
 
 
 def check_texts(texts: Sequence[str]) -> None:

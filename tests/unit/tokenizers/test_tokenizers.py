@@ -333,6 +333,9 @@ DAMAGE = [
     ("tokenizer_config.json", '{"model_max_length": "x"}', "json: model_max_length is 'x'"),
     ("tokenizer_config.json", '{"model_max_length": NaN}', "json: model_max_length is nan"),
     ("special_tokens_map.json", "{]", "special_tokens_map.json is not JSON"),
+    ("tokenizer_config.json", '{"do_lower_case": 1}', "config.json: do_lower_case is 1; expected"),
+    ("tokenizer_config.json", '{"add_prefix_space": []}', r"json: add_prefix_space is \[\]; exp"),
+    ("tokenizer_config.json", '{"eos_token": "\\ud800"}', "config.json holds half of a character"),
 ]
 
 
@@ -342,6 +345,41 @@ def test_a_damaged_file_is_named(tmp_path, name, text, sentence):
     (tmp_path / name).write_text(text)
     with pytest.raises(TokenizerError, match=sentence):
         Tokenizer.from_folder(tmp_path)
+
+
+def without(whole, token):
+    del whole["model"]["vocab"][token]
+
+
+@pytest.mark.parametrize(
+    ("kind", "damage", "sentence"),
+    [
+        ("wordpiece", lambda w: without(w, "[UNK]"), "is damaged: .*Missing .UNK. token"),
+        ("wordpiece", lambda w: w["added_tokens"].clear() or without(w, "[CLS]"), "gives id 2"),
+        ("wordpiece", lambda w: w["post_processor"]["single"][0].clear(), "is damaged"),
+        (
+            "wordpiece",
+            lambda w: w["post_processor"]["pair"][0]["SpecialToken"].update(id="no"),
+            "is damaged: no entry found",
+        ),
+        ("bpe", lambda w: w["model"].update(continuing_subword_prefix="x" * 50), "is damaged"),
+    ],
+    ids=["unk", "cls", "post", "panic-later", "panic-at-once"],
+)
+def test_a_damaged_pipeline_is_named_when_it_is_read(tmp_path, kind, damage, sentence):
+    whole = json.loads(KINDS[kind].backend.to_str())
+    damage(whole)
+    (tmp_path / "tokenizer.json").write_text(json.dumps(whole))
+    with pytest.raises(TokenizerError, match=rf"tokenizer\.json {sentence}"):
+        Tokenizer.from_folder(tmp_path)
+
+
+def test_an_escaped_pair_of_halves_is_one_character(tmp_path):
+    bpe_folder(tmp_path)
+    text = '{"eos_token": "\\ud83d\\ude00"}'
+    (tmp_path / "tokenizer_config.json").write_text(text)
+    tok = Tokenizer.from_folder(tmp_path)
+    assert tok.encode("a\N{GRINNING FACE}") == [0, tok.eos_id]
 
 
 @pytest.mark.parametrize("name", ["vocab.json", "merges.txt", "tokenizer.json"])
