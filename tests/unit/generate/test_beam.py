@@ -64,6 +64,17 @@ def test_more_beams_find_no_less():
     assert found[1] <= found[2]
 
 
+@pytest.mark.parametrize("beams", [2, 3, 4])
+def test_the_logprob_of_the_best_beam_is_that_of_its_tokens(beams):
+    for seed in range(4):
+        model = small_model(vocab=11, seed=seed)
+        (answer,) = generate(model, [[2, 7]], Sampling(max_new_tokens=8, beams=beams))
+        ids = torch.tensor([[2, 7, *answer.ids]])
+        with torch.no_grad():
+            steps = model(ids)[0, 1:-1].log_softmax(-1).gather(-1, ids[0, 2:, None])
+        assert abs(answer.logprob - float(steps.sum())) < 1e-12
+
+
 def test_a_negative_length_penalty_prefers_short_answers():
     model = small_model(seed=1)
     lengths = {
