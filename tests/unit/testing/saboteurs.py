@@ -48,16 +48,18 @@ class Sound(nn.Module):
         return self.head(self.encode(input_ids, attention_mask))
 
     def new_cache(self, rows, capacity):
-        return Cache(rows)
+        return Cache(rows, capacity)
 
 
 class Cache:
-    def __init__(self, rows):
+    def __init__(self, rows, capacity):
+        self.capacity = capacity
         self.mask = torch.zeros(rows, 0, dtype=torch.long)
         self.k = self.v = None
 
     def extend(self, mask):
         self.mask = torch.cat([self.mask, mask], 1)
+        assert self.mask.shape[1] <= self.capacity
         return self.mask.bool()
 
     def append(self, k, v):
@@ -124,6 +126,12 @@ class IdleWeight(Sound):
         self.idle = nn.Parameter(torch.ones(3))
 
 
+class FrozenAndIdle(IdleWeight):
+    def __init__(self):
+        super().__init__()
+        self.tokens.weight.requires_grad_(False)
+
+
 class Detached(Sound):
     def attend(self, x, seen, cache):
         return super().attend(x, seen, cache).detach()
@@ -155,6 +163,12 @@ class Square(torch.autograd.Function):
 class WrongBackward(Sound):
     def attend(self, x, seen, cache):
         return Square.apply(super().attend(x, seen, cache))
+
+
+class FrozenAndWrong(WrongBackward):
+    def __init__(self):
+        super().__init__()
+        self.tokens.weight.requires_grad_(False)
 
 
 class WrongSmallBackward(Sound):
@@ -218,7 +232,7 @@ class ForgetsParameter(Sound):
 
 class CacheForgetsMask(Sound):
     def new_cache(self, rows, capacity):
-        cache = Cache(rows)
+        cache = Cache(rows, capacity)
         cache.extend = lambda mask: torch.ones_like(Cache.extend(cache, mask))
         return cache
 
@@ -230,7 +244,7 @@ class CacheForgetsPositions(Sound):
 
 class CacheDropsFirst(Sound):
     def new_cache(self, rows, capacity):
-        cache = Cache(rows)
+        cache = Cache(rows, capacity)
         append = cache.append
 
         def wrong(k, v):
@@ -286,10 +300,12 @@ SABOTEURS = [
     ("batch_independence", MixesRows, r"row 0 moved by .* when it was alone: rows mix"),
     ("batch_independence", RowsThroughReshape, r"row 0 moved"),
     ("gradient_flow", IdleWeight, r"^idle gets no gradient: it is unused"),
+    ("gradient_flow", FrozenAndIdle, r"^idle gets no gradient"),
     ("gradient_flow", Detached, r"^norm.weight gets no gradient"),
     ("gradient_flow", DetachedOutput, r"^the output has no gradient"),
     ("gradient_flow", NaNGradient, r"^head.bias gets a gradient with NaN"),
     ("parameter_gradients", WrongBackward, r"the gradient of .* the backward between them is"),
+    ("parameter_gradients", FrozenAndWrong, r"^the gradient of positions.weight"),
     ("parameter_gradients", WrongSmallBackward, r"^the gradient of tokens.weight"),
     ("parameter_gradients", Detached, r"the gradient of tokens.weight"),
     ("determinism", DropoutInEval, r"two passes in eval mode differ by"),

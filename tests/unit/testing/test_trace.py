@@ -31,6 +31,7 @@ def test_submodules_come_in_the_order_in_which_they_finish():
     assert list(found) == ["first.0", "first.1", "first", "second", ""]
     assert found["second"].shape == (2, 6, 5)
     assert not found[""].requires_grad
+    assert not torch.equal(found["second"], trace(made(), X)["second"])
 
 
 def test_hooks_are_removed_even_when_the_pass_fails():
@@ -88,3 +89,30 @@ def test_the_number_that_exceeds_its_bound_the_most_is_given():
         torch.tensor([1001.0, 1.5]), torch.tensor([1000.0, 1.0]), rtol=0.01, atol=0.0
     )
     assert (size, bound) == (0.5, 0.01)
+
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Tanh()
+        self.b = nn.Sigmoid()
+
+    def forward(self, x):
+        return self.a(self.b(self.a(x)))
+
+
+def test_a_part_that_runs_twice_stands_where_it_ran_last():
+    found = trace(Twice(), X)
+    assert list(found) == ["b", "a", ""]
+    assert torch.equal(found["a"], found[""])
+
+
+def test_parts_that_only_one_trace_has_are_passed_over():
+    a, b = {"x": X, "y": X}, {"y": X + 1}
+    assert first_divergence(a, b, rtol=0, atol=0).name == "y"
+
+
+@pytest.mark.parametrize("theirs", [NAN, INF])
+def test_what_is_not_finite_has_no_relative_bound(theirs):
+    size, bound = difference(torch.tensor([1.0]), torch.tensor([theirs]), rtol=0.5, atol=0.25)
+    assert (size, bound) == (INF, 0.25)
