@@ -109,7 +109,7 @@ def test_a_part_that_runs_twice_stands_where_it_ran_last():
 
 def test_parts_that_only_one_trace_has_are_passed_over():
     a, b = {"x": X, "y": X}, {"y": X + 1}
-    assert first_divergence(a, b, rtol=0, atol=0).name == "y"
+    assert first_divergence(a, b, rtol=0.0, atol=0.0).name == "y"
 
 
 @pytest.mark.parametrize("theirs", [NAN, INF])
