@@ -67,8 +67,8 @@ def extend(logits: Float[Tensor, "b v"], running: list[Beam], request: Request) 
         for row, beam in zip(seen, running, strict=True):
             row[beam.ids] = True
         steps = penalize(steps, seen.to(steps.device), o.repetition_penalty)
-    before = torch.tensor([beam.total for beam in running], device=logits.device)
-    totals = (steps + before.double()[:, None])[:, : request.choices]
+    before = torch.tensor([b.total for b in running], dtype=torch.float64, device=logits.device)
+    totals = (steps + before[:, None])[:, : request.choices]
     count = o.beams * max(2, 1 + len(set(request.stop_tokens)))
     values, where = totals.flatten().topk(min(count, totals.numel()))
     result = []

@@ -1,13 +1,14 @@
 """Beam search: with beams enough it finds the best continuation of all."""
 
 import itertools
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
 from zoo.generate import Sampling, generate
-from zoo.generate.beam import Beam, score, settled
+from zoo.generate.beam import Beam, extend, score, settled
 from zoo.generate.request import Request
 from zoo.models import GPT2, preset
 from zoo.tokenizers import Tokenizer
@@ -129,3 +130,19 @@ def test_the_search_ends_when_no_running_beam_is_better_than_the_worst(running, 
 )
 def test_the_score_is_the_sum_over_a_power_of_the_length(penalty, expected):
     assert score(Beam([7, 8, 9], -6.0, -5.0), penalty) == expected
+
+
+@pytest.mark.parametrize(("stops", "count"), [((), 4), ((1,), 4), ((1, 3, 3), 6)], ids=str)
+def test_extensions_are_enough_that_stopping_ones_leave_a_full_set(stops, count):
+    request = Request([0], Sampling(beams=2, stop_tokens=stops), None, 7)
+    logits = torch.randn(2, 7, dtype=torch.float64)
+    found = extend(logits, [Beam([4], -1.0, -1.0), Beam([5], -1.1, -1.1)], request)
+    assert len(found) == count
+    assert [beam.total for beam in found] == sorted((b.total for b in found), reverse=True)
+
+
+def test_sums_of_beams_are_kept_in_float64():
+    request = Request([0], Sampling(beams=2), None, 7)
+    tiny = -1.0 - 2.0**-40  # float32 would round it to -1
+    (best, *_) = extend(torch.zeros(1, 7, dtype=torch.float64), [Beam([4], tiny, tiny)], request)
+    assert abs(best.total - (tiny - math.log(7))) < 1e-15
