@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from zoo.evaluate.golden import GoldenError, compare, find_sets, open_set, verify
-from zoo.models import bert, gpt2
+from zoo import ops
+from zoo.evaluate import GoldenError, compare, find_sets, open_set, verify
+from zoo.models import load
 from zoo.nn import MLP, Attention, LayerNorm
-from zoo.testing.trace import first_divergence, trace
+from zoo.tokenizers import Tokenizer
 
 ROOT = Path(__file__).parents[2] / "golden"
 SETS = {golden.name: golden for golden in find_sets(ROOT)}
@@ -73,35 +74,71 @@ def test_a_sound_copy_is_not_refused(copy):
     verify(open_set(copy))
 
 
+class OffByOne(Attention):
+    """Attention whose mask lets a token look at the next one, or (BERT) not at the first."""
+
+    def forward(self, x, padding=None, past=None):
+        b, t, d = x.shape
+        q, k, v = self.qkv(x).view(b, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        look = torch.ones(t, t, dtype=torch.bool)
+        look = look.tril(1) if self.causal else look.triu(-1)
+        y = ops.attention(q, k, v, look, padding=padding)
+        return self.out(y.transpose(1, 2).reshape(b, t, d))
+
+
+# which part of a block is set how; a table says "what it was: what it is now"
 SLIPS = {
     "eps-dropped": (LayerNorm, "eps", 1e-5),
     "eps-a-tenth-more": (LayerNorm, "eps", 1.1e-2),
     "gelu-form": (MLP, "gelu", {"tanh": "erf", "erf": "tanh"}),
     "heads-regrouped": (Attention, "heads", 5),
     "mask-dropped": (Attention, "causal", {True: False, False: True}),
+    "mask-off-by-one": (Attention, "__class__", OffByOne),
 }
 
 
-@pytest.mark.parametrize("family", ["gpt2", "bert"])
+@pytest.mark.parametrize("name", ["gpt2-tiny", "bert-tiny"])
 @pytest.mark.parametrize("block", range(3))
 @pytest.mark.parametrize("slip", SLIPS)
-def test_a_slip_is_named_in_its_block(family, block, slip):
+def test_a_slip_is_named_in_its_block(name, block, slip):
     """One wrong setting in one block: the first difference is there and nowhere before."""
-    module = {"gpt2": gpt2, "bert": bert}[family]
-    torch.manual_seed(block)
-    config = module.PRESETS[f"{family}-tiny"]
-    sound = module.SPEC.build(config).double().eval()
-    with torch.no_grad():
-        for parameter in sound.parameters():
-            parameter.normal_(std=0.3)
-    wrong = module.SPEC.build(config).double().eval()
-    wrong.load_state_dict(sound.state_dict())
+    golden = SETS[name]
+    model = load(golden.folder, dtype=torch.float64)
     kind, attribute, value = SLIPS[slip]
-    part = next(m for m in wrong.blocks[block].modules() if isinstance(m, kind))
+    part = next(m for m in model.blocks[block].modules() if type(m) is kind)
     setattr(part, attribute, value[getattr(part, attribute)] if isinstance(value, dict) else value)
-    batch = module.example(config)
-    with torch.no_grad():
-        found = first_divergence(trace(wrong, **batch), trace(sound, **batch), rtol=1e-9, atol=1e-9)
-    assert found is not None
-    assert found.name.startswith(f"blocks.{block}."), str(found)
-    assert str(found).startswith(f"first differs at blocks.{block}.")
+    report = compare(golden, model)
+    place = {LayerNorm: "norm1", MLP: "mlp", Attention: "attn"}[kind]
+    named = [fault.partition(" by ")[0] for fault in report.faults if "first differs" in fault]
+    assert named == [
+        f"{name}/{batch} first differs at blocks.{block}.{place}"
+        for batch in ("left", "right", "whole")
+    ], str(report)
+
+
+def test_a_wrong_gradient_is_named():
+    """Outputs as recorded, but a parameter's gradient is cut."""
+    golden = SETS["gpt2-tiny"]
+    model = load(golden.folder, dtype=torch.float64)
+    model.blocks[1].mlp.up.bias.register_hook(lambda g: g * 1.001)
+    report = compare(golden, model)
+    assert len(report.faults) == 3
+    assert "gradient:transformer.h.1.mlp.c_fc.bias differs by" in report.faults[0]
+
+
+def test_a_wrong_word_is_named():
+    golden = SETS["tokenizer-wordpiece"]
+    report = compare(golden, Tokenizer.from_folder(SETS["tokenizer-bpe"].folder))
+    assert "'Hello world' gives" in str(report)
+
+
+def test_padding_that_is_read_shows_in_padded_batches_only():
+    """Positions from columns: only the left-padded batch differs, from the start on."""
+    golden = SETS["gpt2-tiny"]
+    model = load(golden.folder, dtype=torch.float64)
+    model.positions.register_forward_hook(
+        lambda part, given, _: part.weight[torch.arange(given[0].shape[1])][None]
+    )
+    report = compare(golden, model)
+    assert report.faults[0].startswith("gpt2-tiny/left first differs at drop by")
+    assert not any("/whole" in fault or "/right" in fault for fault in report.faults)
