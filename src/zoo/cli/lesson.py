@@ -1,5 +1,6 @@
 """The tour's school: a small GPT-2 learns from the language reference that every Python carries."""
 
+import itertools
 import math
 import random
 import time
@@ -76,11 +77,56 @@ def lessons(
         tick = int(share() * TICKS)
         return learning_rate(tick, peak=PEAK, warmup=WARMUP, total=TICKS, floor=0.02)
 
-    for step in fit(model, batches, next_token, make_optimizer(model, PEAK), rate=rate):
-        yield share(), step
-        if share() >= 1:
-            break
+    pace = Pace(torch.get_num_threads())
+    try:
+        for step in fit(model, batches, next_token, make_optimizer(model, PEAK), rate=rate):
+            pace.step_done(time.monotonic())
+            yield share(), step
+            if share() >= 1:
+                break
+    finally:
+        torch.set_num_threads(pace.most)
     model.eval()
+
+
+class Pace:
+    """Keep to as many threads as are fast: on a busy machine, small steps wait for the last one.
+
+    The first steps are taken with all threads, as many with one, and the rest with the faster;
+    when others come to use the machine, one is kept.
+    """
+
+    TRIED = 4  # steps each; the first of them warms up
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.threads = most
+        self.ends: list[float] = []
+
+    def step_done(self, now: float) -> None:
+        """Hear that a step ended, and set the threads of the next."""
+        self.ends.append(now)
+        if len(self.ends) == self.TRIED:
+            self.threads = 1
+        elif len(self.ends) == 2 * self.TRIED:
+            self.threads = self.most if self.all_are_fast() else 1
+        elif self.disturbed():
+            self.threads = 1
+        torch.set_num_threads(self.threads)
+
+    def durations(self) -> list[float]:
+        return [b - a for a, b in itertools.pairwise(self.ends)]
+
+    def all_are_fast(self) -> bool:
+        seconds = self.durations()
+        return min(seconds[: self.TRIED - 1]) <= min(seconds[self.TRIED :])
+
+    def disturbed(self) -> bool:
+        """Tell whether the latest steps took more than twice what they would with one thread."""
+        if len(self.ends) < 3 * self.TRIED:
+            return False
+        one = min(self.durations()[self.TRIED : 2 * self.TRIED - 1])
+        return self.ends[-1] - self.ends[-1 - self.TRIED] > 2 * self.TRIED * one
 
 
 def bits_a_byte(model: GPT2, tokenizer: Tokenizer, texts: list[str]) -> float:

@@ -123,12 +123,8 @@ def judge(
 
 
 def quoted(text: str, width: int = 88, most: int = 12) -> str:
-    """Indent a text and cut it to what one looks at."""
-    lines = [
-        line
-        for whole in text.split("\n")
-        for line in (textwrap.wrap(whole, width) if whole else "")
-    ]
+    """Indent a text and cut it to what one looks at, without its blank lines."""
+    lines = [line for whole in text.split("\n") for line in textwrap.wrap(whole, width)]
     return "\n".join(f"     | {line}" for line in lines[:most])
 
 

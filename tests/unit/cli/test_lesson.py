@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from zoo.cli.lesson import bits_a_byte, read_topics, token_ids, without_repeats
+from zoo.cli.lesson import (
+    Pace,
+    bits_a_byte,
+    enrol,
+    lessons,
+    read_topics,
+    token_ids,
+    without_repeats,
+)
 from zoo.models import GPT2, GPT2Config
 from zoo.tokenizers import Tokenizer
 
@@ -45,3 +53,54 @@ def test_a_model_that_knows_nothing_needs_the_vocabularys_bits_for_each_token(co
     found = bits_a_byte(model.eval(), tokenizer, texts)
     # the loss is a float32 sum
     assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_same_seed_gives_the_same_beginner():
+    texts = ["the house is red " * 9]
+    first, again, other = (enrol(texts, seed=seed)[0] for seed in (0, 0, 1))
+    assert torch.equal(first.tokens.weight, again.tokens.weight)
+    assert not torch.equal(first.tokens.weight, other.tokens.weight)
+
+
+def test_a_lesson_takes_its_time_and_leaves_the_threads_as_they_were():
+    texts, _ = read_topics(0)
+    model, tokenizer = enrol(texts[:9], seed=0)
+    threads = torch.get_num_threads()
+    steps = list(lessons(model, tokenizer, texts, seconds=0.5, seed=0))
+    shares = [share for share, _ in steps]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert [step.number for _, step in steps] == list(range(len(steps)))
+    assert steps[0][1].loss == pytest.approx(math.log(tokenizer.vocab_size), abs=0.2)
+    assert torch.get_num_threads() == threads
+    assert not model.training
+
+
+def threads_after(durations):
+    """Give the threads that a Pace of two sets after steps that take so long."""
+    before = torch.get_num_threads()
+    pace, now, seen = Pace(2), 0.0, []
+    for seconds in durations:
+        now += seconds
+        pace.step_done(now)
+        seen.append(torch.get_num_threads())
+    torch.set_num_threads(before)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("all_threads", "one_thread", "chosen"), [(1.0, 1.5, 2), (2.0, 1.5, 1), (1.5, 1.5, 2)]
+)
+def test_the_faster_number_of_threads_is_kept(all_threads, one_thread, chosen):
+    slow_start = [9.0]
+    tried = [*slow_start, *[all_threads] * 3, *slow_start, *[one_thread] * 3]
+    rest = [all_threads if chosen == 2 else one_thread] * 9
+    assert threads_after(tried + rest) == [2] * 3 + [1] * 4 + [chosen] * 10
+
+
+@pytest.mark.parametrize(("slow", "chosen"), [(2.9, 2), (3.1, 1)])
+def test_threads_that_have_to_wait_are_given_up_for_good(slow, chosen):
+    tried = [9.0, 1.0, 1.0, 1.0, 9.0, 1.5, 1.5, 1.5]
+    seen = threads_after(tried + [1.0] * 4 + [slow] * 4 + [1.0] * 9)
+    assert seen[7:15] == [2] * 8  # a single slow step is no reason
+    assert seen[15:] == [chosen] * 10
