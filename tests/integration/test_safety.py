@@ -50,6 +50,8 @@ def test_no_reader_unpickles_runs_code_or_looks_outside(tmp_path, run_python):
         train = zoo.tokenizers.Tokenizer.train
         train(["a few words"] * 9, kind="bpe", vocab=260).save(root / "model")
         (root / "model" / "pytorch_model.bin").write_bytes(b"cposix\\nsystem\\n(S'true'\\ntR.")
+        evil = (root / "model" / "pytorch_model.bin").read_bytes()
+        (root / "ckpt.pt").write_bytes(evil)
         zoo.load(root / "model"), zoo.tokenizers.Tokenizer.from_folder(root / "model")  # imports
 
         seen = []
@@ -64,10 +66,9 @@ def test_no_reader_unpickles_runs_code_or_looks_outside(tmp_path, run_python):
         zoo.checkpoint.read_folder(root / "model")
         zoo.tokenizers.Tokenizer.from_folder(root / "model")
         try:
-            zoo.models.convert.convert(root / "ckpt.pt", root / "out")
+            zoo.models.convert.convert(root / "none.pt", root / "out")
         except zoo.checkpoint.CheckpointError:
             pass
-        (root / "ckpt.pt").write_bytes((root / "model" / "pytorch_model.bin").read_bytes())
         try:
             zoo.models.convert.convert(root / "ckpt.pt", root / "out")
         except zoo.checkpoint.CheckpointError as error:
