@@ -5,7 +5,8 @@
 
 The header is checked whole before a byte of data is read: tensors tile the data without overlap or
 hole, and each has as many bytes as its shape and dtype say. Files that we write carry a checksum of
-every tensor, which is compared when it is read.
+every tensor, which is compared when it is read. Tensors are read into memory of their own: a mapped
+file that somebody cuts would take the process with it.
 """
 
 import json
@@ -14,17 +15,20 @@ import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from zoo.checkpoint.errors import CheckpointError
-from zoo.checkpoint.files import open_inside, parse_json
+from zoo.checkpoint.files import open_inside, read_up_to
+from zoo.checkpoint.jsons import parse_json
 
 LARGEST_HEADER = 100 * 10**6  # bytes, as the format says
 CHECKSUMS = "zoo.crc32"  # metadata: JSON of name -> crc32
+PIECE = 2**20  # bytes read at a time, so that they are summed up while the processor holds them
 
 DTYPES = {
     "F64": torch.float64,
@@ -38,6 +42,7 @@ DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -54,41 +59,61 @@ class LazyTensor:
 
     def read(self) -> Tensor:
         """Read the tensor into fresh memory; raise CheckpointError when the bytes are damaged."""
-        result = torch.empty(self.shape, dtype=self.dtype)
+        where = f"{self.folder / self.file}: {self.name[:80]!r}"
+        try:
+            result = torch.empty(self.shape, dtype=self.dtype)
+        except (RuntimeError, MemoryError) as error:
+            said = str(error).splitlines()[0][:200]
+            raise CheckpointError(f"{where} does not fit into memory: {said}") from None
         with open_inside(self.folder, self.file) as file:
             file.seek(self.start)
-            self.fill(file, bytes_of(result))
-        if self.checksum is not None and checksum(result) != self.checksum:
+            found = fill(file, bytes_of(result), None if self.checksum is None else seed(result))
+        if found is None:
+            raise CheckpointError(f"{where} is cut off: the file has become shorter")
+        if self.checksum is not None and found != self.checksum:
             raise CheckpointError(
-                f"{self.folder / self.file}: {self.name} is damaged: its checksum differs. "
+                f"{where} is damaged: its checksum differs. "
                 f"If another tool changed the file, it should have dropped {CHECKSUMS!r} "
                 "from the metadata"
             )
+        if self.dtype == torch.bool and bytes_of(result).tobytes().strip(b"\0\1"):
+            raise CheckpointError(f"{where} is BOOL and holds bytes other than 0 and 1")
         return result
 
-    def fill(self, file: BinaryIO, memory: memoryview) -> None:
-        done = 0
-        while done < len(memory):
-            count = file.readinto(memory[done:])  # type: ignore[attr-defined]
-            if not count:
-                raise CheckpointError(f"{self.folder / self.file} ends within {self.name}")
-            done += count
+
+def fill(file: FileIO, memory: memoryview, total: int | None) -> int | None:
+    """Read until memory is full; give its checksum, begun with `total`, or None at the file's end.
+
+    Without `total` nothing is summed up.
+    """
+    done = 0
+    while done < len(memory):
+        count = file.readinto(memory[done : done + PIECE])
+        if not count:
+            return None
+        if total is not None:
+            total = zlib.crc32(memory[done : done + count], total)
+        done += count
+    return total or 0
 
 
 def read_header(folder: Path, file: str) -> tuple[dict[str, LazyTensor], dict[str, str]]:
-    """Read and check a file's header; give its tensors by name, and its metadata."""
+    """Read and check a file's header; give its tensors by name, and its metadata.
+
+    The sum of our own files is taken out of the metadata.
+    """
     where = str(folder / file)
     with open_inside(folder, file) as stream:
         size = os.fstat(stream.fileno()).st_size
-        length = int.from_bytes(stream.read(8), "little")
+        length = int.from_bytes(read_up_to(stream, 8), "little")
         if size < 8 or length > min(size - 8, LARGEST_HEADER):
             raise CheckpointError(
                 f"{where} is cut short or no safetensors file: "
                 f"{size} bytes, and a header of {length} is announced"
             )
-        header = parse_json(stream.read(length), f"{where}: header")
+        header = parse_json(read_up_to(stream, length), f"{where}: header")
     metadata = check_metadata(where, header.pop("__metadata__", {}))
-    checksums = check_checksums(where, metadata, header)
+    checksums = check_checksums(where, metadata.pop(CHECKSUMS, None), header)
     tensors = {}
     spans = []
     for name, entry in header.items():
@@ -121,6 +146,8 @@ def check_entry(where: str, name: str, entry: Any) -> tuple[torch.dtype, tuple[i
         raise CheckpointError(f"{what} has data_offsets {str(offsets)[:80]}")
     start, stop = offsets
     dtype = DTYPES[code]
+    if math.prod(max(n, 1) for n in shape) * dtype.itemsize >= 2**63:
+        raise CheckpointError(f"{what} has shape {tuple(shape)}: its strides overflow")
     if stop - start != math.prod(shape) * dtype.itemsize:
         raise CheckpointError(
             f"{what} has {stop - start} bytes; its shape {tuple(shape)} needs "
@@ -152,27 +179,51 @@ def check_metadata(where: str, metadata: Any) -> dict[str, str]:
     return metadata
 
 
-def check_checksums(
-    where: str, metadata: Mapping[str, str], header: Mapping[str, Any]
-) -> dict[str, int]:
+def check_checksums(where: str, text: str | None, header: Mapping[str, Any]) -> dict[str, int]:
     """Give each tensor's checksum, when the file carries them."""
-    if CHECKSUMS not in metadata:
+    if text is None:
         return {}
-    sums = parse_json(metadata[CHECKSUMS].encode(), f"{where}: {CHECKSUMS}")
+    sums = parse_json(text.encode(), f"{where}: {CHECKSUMS}")
     if sums.keys() != header.keys() or not all(type(v) is int for v in sums.values()):
         raise CheckpointError(f"{where}: {CHECKSUMS} does not belong to these tensors")
     return sums
 
 
-def checksums_of(tensors: Mapping[str, Tensor]) -> str:
-    """Give the metadata entry that lets a reader see damage."""
-    return json.dumps({name: checksum(tensor) for name, tensor in tensors.items()})
+def write_file(place: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write contiguous CPU tensors to a new file, each with its checksum, and wait for the disk.
+
+    Raises OSError; a file that is there already is an error too.
+    """
+    sums = {name: checksum(tensor) for name, tensor in tensors.items()}
+    header: dict[str, Any] = {"__metadata__": dict(metadata) | {CHECKSUMS: json.dumps(sums)}}
+    # as the published library orders them: large elements first, so that all are aligned
+    order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
+    at = 0
+    for name in order:
+        tensor = tensors[name]
+        header[name] = {
+            "dtype": CODES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [at, at + tensor.nbytes],
+        }
+        at += tensor.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with open(place, "xb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in order:
+            file.write(bytes_of(tensors[name]))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def checksum(tensor: Tensor) -> int:
     """Sum up a CPU tensor's dtype, shape and bytes."""
-    about = zlib.crc32(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-    return zlib.crc32(bytes_of(tensor), about)
+    return zlib.crc32(bytes_of(tensor), seed(tensor))
+
+
+def seed(tensor: Tensor) -> int:
+    return zlib.crc32(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
 
 
 def bytes_of(tensor: Tensor) -> memoryview:

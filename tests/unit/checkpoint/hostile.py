@@ -173,7 +173,15 @@ ROWS = {
     "shape-true": (entry("b", shape=[True, 5]), "has shape"),
     "shape-text": (entry("b", shape="5"), "has shape"),
     "shape-2^63": (entry("b", shape=[2**63]), "has shape"),
-    "shape-overflow": (entry("b", shape=[2**62, 4, 5]), "has 40 bytes; its shape"),
+    "shape-overflow": (entry("b", shape=[2**62, 4, 5]), "its strides overflow"),
+    "shape-zero-overflow": (entry("empty", shape=[2**62, 0, 2**10]), "its strides overflow"),
+    "bool-two": (
+        lambda f: put(f, {"x": {"dtype": "BOOL", "shape": [2], "data_offsets": [0, 2]}}, b"\1\2"),
+        "is BOOL and holds bytes other than 0 and 1",
+    ),
+    "half-a-character": (config('{"a": "\\ud800"}'), "holds half a character"),
+    "config-1e999": (config('{"a": 1e999}'), "1e999 is out of range"),
+    "config-101-deep": (config('{"a":' * 101 + "1" + "}" * 101), "nested too deeply"),
     "shape-deep": (entry("b", shape=[1] * 33), "has shape"),
     "offsets-negative": (entry("b", data_offsets=[-40, 0]), "has data_offsets"),
     "offsets-one": (entry("b", data_offsets=[0]), "has data_offsets"),
@@ -201,8 +209,8 @@ SHARD_ROWS = {
         "no shard holds",
     ),
     "index-forgets-a-shard": (
-        lambda f: put_index(f, {"a.weight": weight_map(f)["a.weight"]}, **{"zoo.tensors": 4}),
-        "1 tensors are named, 4 were written",
+        lambda f: put_index(f, {"a.weight": weight_map(f)["a.weight"]}, **{"zoo.crc32": 4}),
+        "1 tensors are named, but not those that were written together",
     ),
     "index-forgets": (lambda f: edit_map(f, c=None), "the index says None"),
 }
