@@ -3,6 +3,7 @@
 import itertools
 import math
 import random
+import re
 import time
 from collections.abc import Iterator
 from pydoc_data import topics
@@ -15,6 +16,7 @@ from zoo.tokenizers import Tokenizer
 from zoo.train import Step, fit, learning_rate, make_optimizer, token_batches
 
 VOCAB = 1536  # tokens of its own byte-level BPE
+CODE = re.compile(r">>>|::=|^ *(\*{4,}|={4,}|-{4,}|[|+])|^ {6,}|:$", re.MULTILINE)
 HELD_OUT = 6  # topics that it never sees
 CONFIG = GPT2Config(
     vocab=VOCAB, context=128, width=128, depth=4, heads=4, dropout=0.0, attention_dropout=0.0
@@ -26,6 +28,7 @@ PEAK, WARMUP, TICKS = 4e-3, 30, 1000  # the learning rate follows the clock: 100
 def read_topics(seed: int) -> tuple[list[str], list[str]]:
     """Give the topics to learn from, and some that are kept back to judge by."""
     texts = without_repeats([topics.topics[name] for name in sorted(topics.topics)])
+    texts = [unwrapped(text) for text in texts]
     random.Random(seed).shuffle(texts)
     return texts[HELD_OUT:], texts[:HELD_OUT]
 
@@ -47,6 +50,14 @@ def without_repeats(texts: list[str], least: int = 400) -> list[str]:
             seen.add(words)
         result.append("\n\n".join(kept))
     return [text for text in result if len(text) >= least]
+
+
+def unwrapped(text: str) -> str:
+    """Write each paragraph of prose on one line: where lines were broken is nothing to learn."""
+    return "\n\n".join(
+        paragraph if CODE.search(paragraph) else " ".join(paragraph.split())
+        for paragraph in text.split("\n\n")
+    )
 
 
 def enrol(texts: list[str], *, seed: int) -> tuple[GPT2, Tokenizer]:

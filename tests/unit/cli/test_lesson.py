@@ -12,6 +12,7 @@ from zoo.cli.lesson import (
     lessons,
     read_topics,
     token_ids,
+    unwrapped,
     without_repeats,
 )
 from zoo.models import GPT2, GPT2Config
@@ -40,6 +41,22 @@ def test_a_paragraph_stays_where_it_comes_first_however_it_is_wrapped():
     texts = ["one\n\ntwo three", "two\nthree\n\nfour", "one"]
     assert without_repeats(texts, least=1) == ["one\n\ntwo three", "four"]
     assert without_repeats(texts, least=5) == ["one\n\ntwo three"]
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("   two\n   lines\n\n   more\nof it", "two lines\n\nmore of it"),
+        ("   >>> f(1)\n   1", None),
+        ("a ::= b\n  c", None),
+        ("Title\n*****", None),
+        ("   if x:\n       y\n   z", None),
+        ("   | a |\n   | b |", None),
+    ],
+    ids=["prose", "prompt", "grammar", "title", "code", "table"],
+)
+def test_prose_is_unwrapped_and_code_is_not(text, left):
+    assert unwrapped(text) == (text if left is None else left)
 
 
 @pytest.mark.parametrize("context", [2, 5, 64])
