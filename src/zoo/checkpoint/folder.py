@@ -1,11 +1,12 @@
 """A checkpoint folder in Hugging Face's layout: config.json and safetensors, whole or in shards.
 
-A write that was cut between weights and config leaves `config.json.partial`, which is taken when it
-is the one that the weights were written with: see `write.py`.
+`write.py` says in which states a cut-off write can leave a folder; each of them is read here as the
+old checkpoint or as the new one.
 """
 
 import hashlib
-import json
+import math
+import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,9 +22,9 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PARTIAL = ".partial"
-LARGEST_INDEX = 8 * LARGEST_JSON  # bytes
-TENSOR_SUM = "zoo.crc32"  # in the index of our own files: a lost line or a shard of another is seen
+LARGEST_INDEX = 64 * 2**20  # bytes
 CONFIG_SUM = "zoo.config.sha256"  # metadata: which config the weights were written with
+TENSOR_SUM = "zoo.crc32"  # in an index of our own: the checksum of all tensors' checksums
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,20 @@ def read_folder(path: str | Path) -> Folder:
     Raises CheckpointError for whatever is missing, damaged or out of place.
     """
     path = Path(path)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise CheckpointError(f"{path} is not a folder; give one with {CONFIG} and {WEIGHTS}")
+    tensors, metadata = read_headers(path)
+    config = read_config(path, metadata.pop(CONFIG_SUM, None))
+    return Folder(path, config, tensors, metadata)
+
+
+def read_headers(path: Path) -> tuple[dict[str, LazyTensor], dict[str, str]]:
+    """Find tensors and metadata in one file or in shards; one file has the last word."""
     if exists(path, WEIGHTS):
-        tensors, metadata = read_header(path, WEIGHTS)
-    elif exists(path, INDEX):
-        tensors, metadata = read_shards(path)
-    else:
-        raise CheckpointError(f"{path} holds no {WEIGHTS}{hint(path)}")
-    return Folder(path, read_config(path, metadata), tensors, metadata)
+        return read_header(path, WEIGHTS)
+    if exists(path, INDEX):
+        return read_shards(path)
+    raise CheckpointError(f"{path} holds no {WEIGHTS}{hint(path)}")
 
 
 def hint(path: Path) -> str:
@@ -65,49 +71,81 @@ def hint(path: Path) -> str:
     )
 
 
-def read_config(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+def read_config(path: Path, expected: str | None) -> dict[str, Any]:
     """Read config.json, or the one that a cut-off write had not renamed yet."""
-    partial = path / (CONFIG + PARTIAL)
-    if CONFIG_SUM in metadata and partial.is_file() and not partial.is_symlink():
-        data = read_bytes(path, partial.name, LARGEST_JSON)
-        if hashlib.sha256(data).hexdigest() == metadata[CONFIG_SUM]:
-            return parse_json(data, str(partial))
+    pending = pending_config(path, expected)
+    if pending is not None:
+        return parse_json(pending, str(path / (CONFIG + PARTIAL)))
     if not exists(path, CONFIG):
         raise CheckpointError(f"{path} holds no {CONFIG}")
     return read_json(path, CONFIG)
 
 
+def pending_config(path: Path, expected: str | None) -> bytes | None:
+    """Give config.json.partial when it is the one that the weights were written with.
+
+    config.json itself may have been edited since, and is not compared.
+    """
+    if expected is None or not exists(path, CONFIG + PARTIAL):
+        return None
+    data = read_bytes(path, CONFIG + PARTIAL, LARGEST_JSON)
+    return data if hashlib.sha256(data).hexdigest() == expected else None
+
+
 def read_shards(path: Path) -> tuple[dict[str, LazyTensor], dict[str, str]]:
     """Read the headers of all shards; the index must name each tensor's."""
-    index = read_json(path, INDEX, LARGEST_INDEX)
     where = path / INDEX
+    index = read_json(path, INDEX, LARGEST_INDEX)
+    about = check_about(where, index.get("metadata", {}))
     table = index.get("weight_map")
     if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
         raise CheckpointError(f"{where}: weight_map is not a table of tensor to file")
     tensors: dict[str, LazyTensor] = {}
     metadata: dict[str, str] = {}
     for file in sorted(set(table.values())):
-        found, about = read_header(path, file)
-        metadata.update(about)
+        found, said = read_header(path, file)
+        if said.get(CONFIG_SUM) != metadata.setdefault(CONFIG_SUM, said.get(CONFIG_SUM, "")):
+            raise CheckpointError(f"{where}: {file} was written with another config than the rest")
+        metadata |= said
         for name, tensor in found.items():
             if table.get(name) != file:
+                said_file = str(table.get(name))[:80]
                 raise CheckpointError(
-                    f"{where}: {name[:80]!r} is in {file}, the index says {table.get(name)}"
+                    f"{where}: {name[:80]!r} is in {file}, the index says {said_file}"
                 )
             tensors[name] = tensor
-    missing = sorted(set(table) - set(tensors))
+    missing = sorted(table.keys() - tensors.keys())
     if missing:
-        raise CheckpointError(f"{where}: no shard holds {missing[:5]}")
-    about_all = index.get("metadata")
-    stated = about_all.get(TENSOR_SUM) if isinstance(about_all, dict) else None
-    sums = {name: t.checksum for name, t in tensors.items() if t.checksum is not None}
-    if stated is not None and stated != sum_up(sums):
-        raise CheckpointError(
-            f"{where}: {len(table)} tensors are named, but not those that were written together"
-        )
+        raise CheckpointError(f"{where}: no shard holds {[name[:80] for name in missing[:5]]}")
+    if TENSOR_SUM in about:
+        check_sum(where, about, tensors)
     return tensors, metadata
 
 
-def sum_up(checksums: Mapping[str, int]) -> int:
-    """Sum up the names and checksums of all tensors of a checkpoint."""
-    return zlib.crc32(json.dumps(checksums, sort_keys=True).encode())
+def check_about(where: Path, about: Any) -> dict[str, Any]:
+    """Check an index's metadata; published total sizes may count tied tensors twice."""
+    if not isinstance(about, dict):
+        raise CheckpointError(f"{where}: metadata is not a table")
+    total = about.get("total_size", 0)
+    if isinstance(total, bool) or not isinstance(total, int | float) or not 0 <= total < 2**63:
+        raise CheckpointError(f"{where}: total_size {str(total)[:40]} is no number of bytes")
+    return about
+
+
+def check_sum(where: Path, about: Mapping[str, Any], tensors: Mapping[str, LazyTensor]) -> None:
+    """Require that the shards are those which our own index was written with."""
+    if about[TENSOR_SUM] != sum_up({name: t.checksum for name, t in tensors.items()}):
+        raise CheckpointError(
+            f"{where}: these are not the shards that it was written with. If another tool changed "
+            f"them, it should have dropped {TENSOR_SUM!r} from the index"
+        )
+    held = sum(math.prod(t.shape) * t.dtype.itemsize for t in tensors.values())
+    if about.get("total_size") != held:
+        raise CheckpointError(
+            f"{where}: total_size {about.get('total_size')}; the shards hold {held} bytes"
+        )
+
+
+def sum_up(checksums: Mapping[str, int | None]) -> int:
+    """Sum up all tensors' checksums, in whatever order they stand."""
+    return zlib.crc32("\n".join(sorted(f"{n} {c}" for n, c in checksums.items())).encode())

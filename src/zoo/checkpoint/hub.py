@@ -15,25 +15,30 @@ OFFLINE = ("ZOO_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 def resolve(name_or_folder: str | Path, *, offline: bool | None = None) -> Path:
     """Find a checkpoint's folder: an existing one, or a hub name's in the cache or downloaded.
 
-    The network is never touched with `offline=True`, or when `ZOO_OFFLINE`, `HF_HUB_OFFLINE` or
-    `TRANSFORMERS_OFFLINE` is set. Raises CheckpointError when there is no such folder.
+    The network is never touched with `offline=True`, nor when `ZOO_OFFLINE`, `HF_HUB_OFFLINE` or
+    `TRANSFORMERS_OFFLINE` is set, whatever `offline` is. Raises CheckpointError when there is no
+    such folder.
     """
-    path = Path(name_or_folder)
-    if path.is_dir():
-        return path
-    name = str(name_or_folder)
-    if isinstance(name_or_folder, Path) or path.exists() or not HUB_NAME.fullmatch(name):
-        fault = "is a file" if path.exists() else "does not exist"
-        raise CheckpointError(f"{name} {fault}; expected a folder with config.json, or a hub name")
+    name = str(name_or_folder) if name_or_folder else ""
+    if name and os.path.isdir(name):
+        return Path(name)
+    found = os.path.lexists(name) if "\0" not in name else False
+    if isinstance(name_or_folder, Path) or found or not HUB_NAME.fullmatch(name):
+        fault = "is a file" if found else "does not exist"
+        raise CheckpointError(
+            f"{name[:200]} {fault}; expected a folder with config.json, or a hub name: owner/name"
+        )
     if importlib.util.find_spec("huggingface_hub") is None:
         raise CheckpointError(
             f'there is no folder {name!r}; to load it from the hub, pip install "zoo[hub]"'
         )
-    return from_hub(name, is_offline() if offline is None else offline)
+    return from_hub(name, bool(offline) or is_offline())
 
 
 def is_offline() -> bool:
-    return any(os.environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in OFFLINE)
+    """Tell whether the environment forbids the network; any value but a plain no does."""
+    no = ("", "0", "false", "no", "off")
+    return any(os.environ.get(name, "").strip().lower() not in no for name in OFFLINE)
 
 
 def from_hub(name: str, offline: bool) -> Path:
@@ -42,9 +47,13 @@ def from_hub(name: str, offline: bool) -> Path:
 
     try:
         return Path(snapshot_download(name, allow_patterns=PATTERNS, local_files_only=offline))
-    except (OSError, ValueError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        where = "in the local cache (offline is set)" if offline else "on the hub"
+    except Exception as error:  # of several libraries; whatever they say, there is no folder
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        if offline:
+            raise CheckpointError(
+                f"there is no folder {name!r}, and it is not in the local cache. The network is "
+                f"off: give a folder, or download it once with {', '.join(OFFLINE)} unset ({first})"
+            ) from None
         raise CheckpointError(
-            f"there is no folder {name!r}, and it was not found {where}: {first[:200]}"
+            f"there is no folder {name!r}, and the hub did not give it: {first}"
         ) from None

@@ -1,28 +1,26 @@
 """nanoGPT's ckpt.pt, the one pickle that is ever read, and only by `zoo convert --unpickle`.
 
 torch's restricted unpickler builds tensors and plain values and nothing else; what comes out is
-checked again here.
+checked again here. Nothing that unfolds is taken: neither compressed entries nor tensors that claim
+more elements than they bring bytes.
 """
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.checkpoint.errors import CheckpointError
+
+WRAPPED = "_orig_mod."  # torch.compile's name for the module that it wraps
 
 
 def read_nanogpt(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Give `model_args` and the tensors of `model`; raise CheckpointError for anything else."""
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path} is not a file")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # bytes of anybody's making: whatever torch says, it is one error
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise CheckpointError(f"{path} cannot be read as tensors: {said[0][:200]}") from None
+    content = unpickle(path)
     if not isinstance(content, dict) or not {"model", "model_args"} <= content.keys():
         raise CheckpointError(f"{path} is not nanoGPT's: it needs 'model' and 'model_args'")
     arguments, state = content["model_args"], content["model"]
@@ -31,9 +29,36 @@ def read_nanogpt(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     ):
         raise CheckpointError(f"{path}: model_args is not a table of numbers")
     if not isinstance(state, dict) or not all(
-        isinstance(k, str) and isinstance(v, Tensor) and v.is_floating_point()
-        for k, v in state.items()
+        isinstance(k, str) and is_plain(v) for k, v in state.items()
     ):
         raise CheckpointError(f"{path}: model is not a table of floating point tensors")
-    # torch.compile's name for a wrapped module
-    return arguments, {name.removeprefix("_orig_mod."): t.detach() for name, t in state.items()}
+    tensors = {name.removeprefix(WRAPPED): tensor.detach() for name, tensor in state.items()}
+    if len(tensors) != len(state):
+        raise CheckpointError(f"{path}: model holds a name both with and without {WRAPPED!r}")
+    return dict(arguments), tensors
+
+
+def unpickle(path: Path) -> Any:
+    """Read what torch's restricted unpickler is willing to."""
+    if not path.is_file():
+        raise CheckpointError(f"{path} is not a file")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = [i for i in archive.infolist() if i.compress_type != zipfile.ZIP_STORED]
+        if not packed:
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # bytes of anybody's making: whatever is said, it is one error
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise CheckpointError(f"{path} cannot be read as tensors: {said[0][:200]}") from None
+    raise CheckpointError(f"{path} holds compressed entries, which torch.save does not write")
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether this is a dense floating point tensor that brings all of its data."""
+    return (
+        type(value) in (Tensor, nn.Parameter)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and value.is_floating_point()
+        and value.nbytes <= value.untyped_storage().nbytes()
+    )

@@ -23,7 +23,17 @@ import torch
 from torch import Tensor
 
 from zoo.checkpoint.errors import CheckpointError
-from zoo.checkpoint.folder import CONFIG, CONFIG_SUM, INDEX, PARTIAL, TENSOR_SUM, WEIGHTS, sum_up
+from zoo.checkpoint.folder import (
+    CONFIG,
+    CONFIG_SUM,
+    INDEX,
+    PARTIAL,
+    TENSOR_SUM,
+    WEIGHTS,
+    pending_config,
+    read_headers,
+    sum_up,
+)
 from zoo.checkpoint.safetensors import CODES, checksum, write_file
 
 
@@ -71,6 +81,7 @@ def write_into(
     about: Mapping[str, str],
 ) -> None:
     """Stage all files in an existing folder, then switch over."""
+    finish(path)
     names = shard_names(path, len(shards))
     staged = [path / (name + PARTIAL) for name in (*names, INDEX, CONFIG)]
     try:
@@ -96,6 +107,18 @@ def write_into(
                 place.unlink(missing_ok=True)
         raise
     switch(path, names)
+
+
+def finish(path: Path) -> None:
+    """Give config.json its name when an earlier write was cut off just before."""
+    try:
+        _, metadata = read_headers(path)
+        pending = pending_config(path, metadata.get(CONFIG_SUM))
+    except CheckpointError:  # nothing there, or nothing that this write could make worse
+        return
+    if pending is not None:
+        put_in_place(path, CONFIG)
+        synchronise(path)
 
 
 def switch(path: Path, names: list[str]) -> None:

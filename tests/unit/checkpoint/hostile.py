@@ -210,7 +210,7 @@ SHARD_ROWS = {
     ),
     "index-forgets-a-shard": (
         lambda f: put_index(f, {"a.weight": weight_map(f)["a.weight"]}, **{"zoo.crc32": 4}),
-        "1 tensors are named, but not those that were written together",
+        "these are not the shards that it was written with",
     ),
     "index-forgets": (lambda f: edit_map(f, c=None), "the index says None"),
 }
