@@ -72,7 +72,7 @@ def train_step(
 
     Raises TrainingError, and changes no weight, when either is not a finite number.
     """
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     loss = objective(model, batch)
     loss.backward()
     norm = nn.utils.clip_grad_norm_(model.parameters(), clip)

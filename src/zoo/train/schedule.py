@@ -47,7 +47,7 @@ def learning_rate(
     if warmup > total:
         raise ValueError(f"a warm-up of {warmup} is longer than the run, {total}")
     if step < warmup:
-        return peak * min(1.0, (step + 1) / warmup)
+        return peak * (step + 1) / warmup
     # the last step is total - 1; a run that is all warm-up has nothing left to fall
     done = (step - warmup) / max(1, total - 1 - warmup)
     return peak * (floor + (1.0 - floor) * SHAPES[shape](min(1.0, done)))

@@ -142,6 +142,13 @@ def test_fit_runs_from_start_to_steps(options, numbers):
     assert [s.rate for s in steps] == pytest.approx([0.1 * (n + 1) for n in numbers])
 
 
+def test_fit_clips_to_one_unless_told_otherwise():
+    model = model_at(0.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    next(fit(model, [target(4.0)], quadratic, optimizer, rate=lambda step: 1.0))
+    torch.testing.assert_close(model.weight.item(), 1.0, rtol=1e-5, atol=0)
+
+
 def test_fit_trains_in_training_mode():
     model = model_at(0.0).eval()
     next(run(model, [1.0]))

@@ -37,6 +37,10 @@ def test_no_warm_up_starts_at_the_peak():
     assert learning_rate(0, peak=8.0, warmup=0, total=5) == 8.0
 
 
+def test_the_last_step_of_the_shortest_fall_is_its_end():
+    assert learning_rate(1, peak=8.0, warmup=0, total=2, shape="linear") == 0.0
+
+
 @pytest.mark.parametrize("warmup", [1, 7])
 def test_a_run_that_is_all_warm_up_ends_at_its_peak(warmup):
     assert learning_rate(warmup - 1, peak=8.0, warmup=warmup, total=warmup) == 8.0
