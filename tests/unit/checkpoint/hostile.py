@@ -1,7 +1,7 @@
-"""Damaged and hostile checkpoint folders: named ones by hand, any number by a seeded generator."""
+"""Damaged and hostile checkpoint folders, each by its name; `shards.py` has those of shards."""
 
 import json
-import random
+import os
 import shutil
 import struct
 
@@ -41,7 +41,7 @@ def put(folder, header, data, name="model.safetensors", length=None):
 
 def without_checksums(header):
     """Drop our own metadata, so that a change is not seen by its checksum alone."""
-    header["__metadata__"] = {"format": "pt"}
+    del header["__metadata__"]["zoo.crc32"]
     return header
 
 
@@ -75,12 +75,6 @@ def overlap(h):
     h["d"] = dict(h["b"])
 
 
-def link_out(folder):
-    outside = folder.parent / "outside.safetensors"
-    shutil.move(folder / "model.safetensors", outside)
-    (folder / "model.safetensors").symlink_to(outside)
-
-
 def link_round(folder):
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors").symlink_to(folder / "model.safetensors")
@@ -88,17 +82,76 @@ def link_round(folder):
 
 def pipe(name):
     def apply(folder):
-        import os
-
         (folder / name).unlink()
         os.mkfifo(folder / name)
 
     return apply
 
 
-def directory(folder):
+def directory(name):
+    def apply(folder):
+        (folder / name).unlink()
+        (folder / name).mkdir()
+
+    return apply
+
+
+def large(name, size):
+    def apply(folder):
+        with open(folder / name, "r+b") as file:
+            file.truncate(size)
+
+    return apply
+
+
+def append(name, data):
+    def apply(folder):
+        with open(folder / name, "ab") as file:
+            file.write(data)
+
+    return apply
+
+
+def linked_out(name):
+    """Move a file out of the folder and leave a link to it."""
+
+    def apply(folder):
+        outside = folder.parent / "outside"
+        (folder / name).rename(outside)
+        (folder / name).symlink_to(outside)
+
+    return apply
+
+
+def to_device(folder):
     (folder / "config.json").unlink()
-    (folder / "config.json").mkdir()
+    (folder / "config.json").symlink_to("/dev/zero")
+
+
+def partial_out(folder):
+    """Let the config that a cut-off write may leave be a link to outside."""
+    (folder.parent / "outside").write_text("{}")
+    (folder / "config.json.partial").symlink_to(folder.parent / "outside")
+
+
+def partial_pipe(folder):
+    os.mkfifo(folder / "config.json.partial")
+
+
+def sums(change):
+    """Make a row that changes the table of checksums, or the text that holds it."""
+
+    def apply(folder):
+        header, data = parts(folder)
+        held = header["__metadata__"]
+        changed = change(json.loads(held["zoo.crc32"]))
+        held["zoo.crc32"] = changed if isinstance(changed, str) else json.dumps(changed)
+        put(folder, header, data)
+
+    return apply
+
+
+EMPTY = {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}
 
 
 def config(text):
@@ -144,10 +197,23 @@ ROWS = {
     "config-utf16": (config("{}".encode("utf-16")), "is not UTF-8"),
     "config-nested": (config('{"a":' * 100_000), "nested too deeply"),
     "config-digits": (config('{"a": ' + "9" * 5000 + "}"), "is not valid JSON"),
-    "config-directory": (directory, "is not a plain file"),
+    "config-bom": (config(b"\xef\xbb\xbf{}"), "is not valid JSON"),
+    "config-comment": (config('{"a": 1} // one'), "is not valid JSON"),
+    "config-two": (config("{}{}"), "is not valid JSON"),
+    "config-comma": (config('{"a": 1,}'), "is not valid JSON"),
+    "config-null": (config("null"), "holds a NoneType, not a JSON object"),
+    "config-200000-twice": (config('{"a":1' + ',"a":1' * 200_000 + "}"), "stands there twice"),
+    "config-large": (large("config.json", 2**34), "config.json is larger than 16777216 bytes"),
+    "config-link-out": (linked_out("config.json"), "config.json is a link that leads out"),
+    "config-device": (to_device, "config.json is a link that leads out"),
+    "partial-link-out": (partial_out, "config.json.partial is a link that leads out"),
+    "partial-pipe": (partial_pipe, "config.json.partial is not a plain file"),
+    "pickle-pt": (lambda f: (f / "model.safetensors").rename(f / "a.pt"), "zoo convert --unpickle"),
+    "config-directory": (directory("config.json"), "is not a plain file"),
     "config-pipe": (pipe("config.json"), "is not a plain file"),
     "weights-pipe": (pipe("model.safetensors"), "is not a plain file"),
-    "link-out": (link_out, "is a link that leads out of its folder"),
+    "weights-directory": (directory("model.safetensors"), "is not a plain file"),
+    "link-out": (linked_out("model.safetensors"), "is a link that leads out of its folder"),
     "link-round": (link_round, "is a link|symbolic links|No such file"),
     "file-empty": (cut("model.safetensors", 0), "cut short or no safetensors"),
     "file-7-bytes": (cut("model.safetensors", 7), "cut short or no safetensors"),
@@ -190,142 +256,28 @@ ROWS = {
     "overlap": (edited(overlap), "overlaps the tensor before it"),
     "hole": (edited(shift), "follows a hole"),
     "bytes-appended": (edited(lambda h: h.pop("empty") and h.pop("b") and None), "hole|bytes"),
+    "byte-appended": (append("model.safetensors", b"x"), "tensors take .* the file holds"),
+    "file-sparse": (large("model.safetensors", 2**40), "tensors take .* the file holds"),
+    "length-max": (raw(b"{}", length=2**64 - 1), "a header of 18446744073709551615 is announced"),
+    "metadata-null": (edited(lambda h: h.update(__metadata__=None)), "not a table of texts"),
+    "name-half": (raw(b'{"\\ud800":' + json.dumps(EMPTY).encode() + b"}"), "half a character"),
+    "dtype-null": (entry("b", dtype=None), "dtype 'None'; known are"),
+    "dtype-lower": (entry("b", dtype="i64"), "dtype 'i64'; known are"),
+    "shape-null": (entry("b", shape=None), "has shape None"),
+    "shape-huge": (entry("b", shape=[10**400]), "has shape"),
+    "offsets-null": (entry("b", data_offsets=None), "has data_offsets None"),
+    "offsets-three": (entry("b", data_offsets=[0, 40, 40]), "has data_offsets"),
+    "offsets-float": (entry("b", data_offsets=[0.0, 40.0]), "has data_offsets"),
+    "offsets-true": (entry("b", data_offsets=[False, 40]), "has data_offsets"),
+    "offsets-2^63": (entry("b", data_offsets=[2**63, 2**63 + 40]), "has data_offsets"),
+    "sums-list": (sums(lambda s: []), "zoo.crc32 holds a list"),
+    "sums-no-json": (sums(lambda s: "{"), "zoo.crc32 is not valid JSON"),
+    "sums-half": (sums(lambda s: "\ud800"), "half a character"),
+    "sums-fewer": (sums(lambda s: {"b": s["b"]}), "does not belong to these tensors"),
+    "sums-text": (sums(lambda s: dict.fromkeys(s, "1")), "does not belong to these tensors"),
+    "sums-other": (sums(lambda s: s | {"c": s["c"] ^ 1}), "'c' is damaged: its checksum differs"),
     "data-flipped": (flip_data, "is damaged: its checksum differs"),
 }
-
-SHARD_ROWS = {
-    "shard-gone": (gone("model-00002-of-00002.safetensors"), "No such file"),
-    "shard-cut": (cut("model-00001-of-00002.safetensors", -1), "the file holds"),
-    "index-list": (lambda f: put_index(f, []), "not a table of tensor to file"),
-    "index-missing-map": (lambda f: put_index(f, None), "not a table of tensor to file"),
-    "index-numbers": (lambda f: put_index(f, {"a.weight": 1}), "not a table of tensor to file"),
-    "index-up": (lambda f: redirect(f, "../model.safetensors"), "is not a plain file name"),
-    "index-absolute": (lambda f: redirect(f, "/etc/passwd"), "is not a plain file name"),
-    "index-hidden": (lambda f: redirect(f, ".hidden"), "is not a plain file name"),
-    "index-zero-byte": (lambda f: redirect(f, "a\0b"), "is not a plain file name"),
-    "index-elsewhere": (lambda f: swap_index(f), "the index says"),
-    "index-ghost": (
-        lambda f: edit_map(f, ghost="model-00001-of-00002.safetensors"),
-        "no shard holds",
-    ),
-    "index-forgets-a-shard": (
-        lambda f: put_index(f, {"a.weight": weight_map(f)["a.weight"]}, **{"zoo.crc32": 4}),
-        "these are not the shards that it was written with",
-    ),
-    "index-forgets": (lambda f: edit_map(f, c=None), "the index says None"),
-}
-
-
-def put_index(folder, table, **about):
-    index = {"metadata": about} if table is None else {"metadata": about, "weight_map": table}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-
-
-def weight_map(folder):
-    return json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
-
-
-def edit_map(folder, **changes):
-    table = weight_map(folder) | changes
-    put_index(folder, {name: file for name, file in table.items() if file is not None})
-
-
-def redirect(folder, file):
-    put_index(folder, dict.fromkeys(weight_map(folder), file))
-
-
-def swap_index(folder):
-    files = sorted(set(weight_map(folder).values()))
-    other = {files[0]: files[1], files[1]: files[0]}
-    put_index(folder, {name: other[file] for name, file in weight_map(folder).items()})
-
-
-def mutate(folder, draw: random.Random) -> str:
-    """Damage one file of a sound folder in a random way; give what was done."""
-    files = sorted(p.name for p in folder.iterdir())
-    name = draw.choice(files)
-    path = folder / name
-    data = bytearray(path.read_bytes())
-    kind = draw.choice(
-        ["flip", "flip", "cut", "grow", "length", "surgery", "swap", "zero", "splice"]
-    )
-    if kind == "flip":
-        for _ in range(draw.randint(1, 8)):
-            data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
-    elif kind == "cut":
-        del data[draw.randrange(len(data)) :]
-    elif kind == "grow":
-        data += draw.randbytes(draw.randint(1, 64))
-    elif kind == "length" and name.endswith("safetensors"):
-        data[:8] = struct.pack(
-            "<Q", draw.choice([0, 1, 2**32, 2**63, 2**64 - 1, draw.randrange(4000)])
-        )
-    elif kind == "surgery":
-        return surgery(folder, name, draw)
-    elif kind == "swap":
-        a, b = draw.randrange(len(data)), draw.randrange(len(data))
-        data[a], data[b] = data[b], data[a]
-    elif kind == "zero":
-        a = draw.randrange(len(data))
-        data[a : a + 16] = bytes(len(data[a : a + 16]))
-    else:
-        a, b = sorted(draw.randrange(len(data)) for _ in range(2))
-        data[a:b] = draw.choice([b"{}", b"[[[[", b'"', b"NaN", b"1e999", b"-1", b"\\u0000"])
-    path.write_bytes(bytes(data))
-    return f"{kind} in {name}"
-
-
-VALUES = [
-    None,
-    True,
-    -1,
-    0,
-    1.5,
-    2**31,
-    2**63,
-    10**30,
-    "",
-    "F32",
-    "x" * 300,
-    [],
-    {},
-    [[]],
-    [0, 8],
-    [2**62, 4],
-]
-
-
-def surgery(folder, name, draw):
-    """Replace, drop or add one value anywhere in the JSON of a file."""
-    if name.endswith("safetensors"):
-        tree, data = parts(folder, name)
-        if draw.random() < 0.7:
-            tree = without_checksums(tree)
-    else:
-        tree, data = json.loads((folder / name).read_text()), None
-    places = list(walk(tree))
-    holder, key = draw.choice(places)
-    act = draw.choice(["put", "put", "drop", "add"])
-    if act == "put":
-        holder[key] = draw.choice(VALUES)
-    elif act == "drop":
-        del holder[key]
-    elif isinstance(holder, dict):
-        holder[draw.choice(["a.weight", "__metadata__", "new", "dtype"])] = draw.choice(VALUES)
-    if data is None:
-        (folder / name).write_text(json.dumps(tree))
-    else:
-        put(folder, tree, data, name)
-    return f"{act} {key} in {name}"
-
-
-def walk(tree):
-    """Yield every (holder, key) of a JSON tree."""
-    items = list(tree.items()) if isinstance(tree, dict) else list(enumerate(tree))
-    for key, value in items:
-        yield tree, key
-        if isinstance(value, dict | list):
-            yield from walk(value)
 
 
 def read_all(folder):
