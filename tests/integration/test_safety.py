@@ -1,38 +1,114 @@
 """Loaders in a fresh process under an audit hook: no code, no class, no file from outside."""
 
+from pathlib import Path
+
 import pytest
 
-from unit.checkpoint.hostile import TENSORS, read_all, sound
+from unit.checkpoint.hostile import TENSORS, read_all
+from unit.checkpoint.test_hub import make_cache
 
 pytestmark = pytest.mark.subproc
 
 
-def make_cache(root, revision="0123456789abcdef0123456789abcdef01234567"):
-    """Lay out one model as huggingface_hub does."""
-    cache = root / "hub" / "models--org--name"
-    snapshot = cache / "snapshots" / revision
-    sound(snapshot)
-    (cache / "refs").mkdir()
-    (cache / "refs" / "main").write_text(revision)
-    return snapshot
-
-
-def test_a_cached_name_is_found_without_the_network(tmp_path, run_python):
-    snapshot = make_cache(tmp_path)
+@pytest.mark.parametrize("name", ["org/name", "org/none"])
+@pytest.mark.parametrize("variable", ["ZOO_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_offline_a_name_is_looked_up_without_the_network(tmp_path, run_python, name, variable):
+    snapshot = make_cache(tmp_path / "hub")
+    off = {"ZOO_OFFLINE": "0", "HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0"}
     found = run_python(
         """
-        import sys
-        sys.addaudithook(lambda event, args: event == "socket.connect" and sys.exit("network"))
-        from zoo.checkpoint import read_folder, resolve
-        path = resolve("org/name")
-        print(path, len(read_folder(path).tensors))
+        import os, sys
+        def watch(event, args):
+            if event.startswith("socket."):
+                os.write(2, event.encode())
+                os._exit(3)
+        sys.addaudithook(watch)
+        from zoo.checkpoint import CheckpointError, read_folder, resolve
+        try:
+            path = resolve(sys.argv[1], offline=False)
+            print(path, len(read_folder(path).tensors))
+        except CheckpointError:
+            print("refused")
         """,
+        name,
         HF_HOME=str(tmp_path),
-        ZOO_OFFLINE="1",
-        HF_HUB_OFFLINE="0",
+        **off | {variable: "1"},
     )
-    assert found.split() == [str(snapshot), str(len(TENSORS))]
+    assert found.split() == (
+        [str(snapshot), str(len(TENSORS))] if name == "org/name" else ["refused"]
+    )
     assert read_all(snapshot)
+
+
+def test_without_the_hub_package_its_name_is_said(tmp_path, run_python):
+    """A module that is None in sys.modules cannot be imported, as if it were not installed."""
+    run_python(
+        """
+        import sys
+        from importlib.machinery import PathFinder
+        class Without:
+            def find_spec(self, name, path=None, target=None):
+                if name.split(".")[0] != "huggingface_hub":
+                    return PathFinder.find_spec(name, path, target)
+        sys.meta_path[:] = [f for f in sys.meta_path if f is not PathFinder] + [Without()]
+        from zoo.checkpoint import CheckpointError, resolve
+        try:
+            resolve("org/name")
+        except CheckpointError as error:
+            assert 'pip install "zoo[hub]"' in str(error), error
+        else:
+            raise AssertionError
+        """
+    )
+
+
+def test_no_hostile_folder_makes_the_reader_look_outside(tmp_path, run_python):
+    """Each named row is read under a hook that sees every file opened, class found, code run."""
+    tests = str(Path(__file__).parents[1])
+    found = run_python(
+        """
+        import json, os, sys
+        from pathlib import Path
+        root, tests = Path(sys.argv[1]).resolve(), sys.argv[2]
+        sys.path.insert(0, tests)
+        from unit.checkpoint.hostile import ROWS, read_all, sound
+        from unit.checkpoint.shards import SHARD_ROWS
+        from zoo.checkpoint import CheckpointError
+        bad, inside = [], None
+        def watch(event, args):
+            if inside is None:
+                return
+            if event.startswith(("pickle", "exec", "compile", "import", "os.system", "subprocess",
+                                 "socket", "marshal", "ctypes", "os.exec", "os.fork")):
+                bad.append([inside, event, str(args[0])])
+            if event in ("open", "os.listdir", "os.scandir") and not isinstance(args[0], int):
+                opened = os.path.realpath(os.fsdecode(args[0]))
+                if opened != inside and not opened.startswith(inside + os.sep):
+                    bad.append([inside, event, opened])
+        def attempt(folder):
+            global inside
+            inside = str(folder)
+            try:
+                read_all(folder)
+            except CheckpointError:
+                return 1
+            finally:
+                inside = None
+            return 0
+        attempt(sound(root / "model"))  # what is imported late is imported now
+        sys.addaudithook(watch)
+        refused = 0
+        for rows, limit in ((ROWS, 10**9), (SHARD_ROWS, 60)):
+            for name, (damage, _) in rows.items():
+                folder = sound(root / name / "model", max_shard_bytes=limit)
+                damage(folder)
+                refused += attempt(folder)
+        print(json.dumps([bad, refused == len(ROWS) + len(SHARD_ROWS)]))
+        """,
+        str(tmp_path),
+        tests,
+    )
+    assert found.strip() == "[[], true]"
 
 
 def test_no_reader_unpickles_runs_code_or_looks_outside(tmp_path, run_python):
@@ -84,7 +160,7 @@ def test_no_reader_unpickles_runs_code_or_looks_outside(tmp_path, run_python):
 def test_the_converter_takes_nothing_but_tensors_from_a_pickle(tmp_path, run_python):
     found = run_python(
         """
-        import os, pickle, sys
+        import os, pickle, sys, zipfile
         import torch
         from zoo.checkpoint import CheckpointError
         from zoo.checkpoint.pickles import read_nanogpt
@@ -106,6 +182,11 @@ def test_the_converter_takes_nothing_but_tensors_from_a_pickle(tmp_path, run_pyt
             "texts": good | {"model_args": {"n_layer": "1"}},
             "numbers": good | {"model": {"w": 1}},
             "integers": good | {"model": {"w": torch.zeros(2, dtype=torch.long)}},
+            "unfolding": good | {"model": {"w": torch.zeros(1).expand(10**9)}},
+            "sparse": good | {"model": {"w": torch.eye(2).to_sparse()}},
+            "meta": good | {"model": {"w": torch.zeros(2, device="meta")}},
+            "twice": good | {"model": {"w": torch.zeros(2), "_orig_mod.w": torch.zeros(2)}},
+            "none": good | {"model_args": None},
         }
         for name, content in rows.items():
             torch.save(content, root + "/x.pt")
@@ -120,10 +201,25 @@ def test_the_converter_takes_nothing_but_tensors_from_a_pickle(tmp_path, run_pyt
                 read_nanogpt(root + "/x.pt")
             except CheckpointError:
                 print("bytes", end=" ")
+        torch.save(good, root + "/y.pt", _use_new_zipfile_serialization=False)
+        torch.save(good, root + "/z.pt")
+        with zipfile.ZipFile(root + "/z.pt") as old, zipfile.ZipFile(
+            root + "/x.pt", "w", zipfile.ZIP_DEFLATED
+        ) as new:
+            for entry in old.infolist():
+                new.writestr(entry.filename, old.read(entry))
+        for name in ("x.pt", "y.pt", "none.pt", "."):
+            try:
+                read_nanogpt(os.path.join(root, name))
+            except CheckpointError as error:
+                print("file", end=" ")
+        good["model"] = {"_orig_mod.w": torch.zeros(2), "v": torch.nn.Parameter(torch.ones(3, 2).T)}
         torch.save(good, root + "/x.pt")
+        print(*read_nanogpt(root + "/x.pt")[1], end=" ")
         print(read_nanogpt(root + "/x.pt")[0], os.path.exists(root + "/made"))
         """,
         str(tmp_path),
     )
-    expected = "evil class not-nano list texts numbers integers bytes bytes bytes bytes"
+    expected = "evil class not-nano list texts numbers integers unfolding sparse meta twice none"
+    expected += " bytes bytes bytes bytes file file file file w v"
     assert found.strip() == expected + " {'n_layer': 1} False"
