@@ -52,7 +52,7 @@ def from_hub(name: str, offline: bool) -> Path:
         if offline:
             raise CheckpointError(
                 f"there is no folder {name!r}, and it is not in the local cache. The network is "
-                f"off: give a folder, or download it once with {', '.join(OFFLINE)} unset ({first})"
+                f"off: give a folder, or download it once with {', '.join(OFFLINE)} unset"
             ) from None
         raise CheckpointError(
             f"there is no folder {name!r}, and the hub did not give it: {first}"
