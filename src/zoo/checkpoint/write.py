@@ -34,7 +34,7 @@ from zoo.checkpoint.folder import (
     read_headers,
     sum_up,
 )
-from zoo.checkpoint.safetensors import CODES, checksum, write_file
+from zoo.checkpoint.safetensors import CODES, write_file
 
 
 def write_folder(
@@ -90,8 +90,7 @@ def write_into(
         sums: dict[str, int] = {}
         for place, shard in zip(staged, shards, strict=False):
             held = {name: tensors[name].detach().cpu().contiguous() for name in shard}
-            sums |= {name: checksum(tensor) for name, tensor in held.items()}
-            write_file(place, held, about)
+            sums |= write_file(place, held, about)
         if len(shards) > 1:
             weight_map = {name: f for f, shard in zip(names, shards, strict=True) for name in shard}
             total = sum(tensor.nbytes for tensor in tensors.values())

@@ -138,6 +138,22 @@ def test_every_dtype_keeps_its_bits(tmp_path, code):
     assert same(load_file(tmp_path / "model.safetensors"), expected)
 
 
+@pytest.mark.parametrize("size", [2**20 - 1, 2**20, 2**20 + 1, 3 * 2**20 + 5])
+def test_tensors_of_several_pieces_come_back_and_their_damage_is_seen(tmp_path, size):
+    tensors = {"a": torch.randint(0, 256, (size,), dtype=torch.uint8), "b": torch.arange(3)}
+    write_folder(tmp_path, {}, tensors)
+    assert same(read_all(tmp_path)[1], tensors)
+    assert same(load_file(tmp_path / "model.safetensors"), tensors)
+    for at in (-1, -size // 2, -size):
+        data = bytearray((tmp_path / "model.safetensors").read_bytes())
+        data[at] ^= 1
+        (tmp_path / "damaged").write_bytes(data)
+        (tmp_path / "damaged").rename(tmp_path / "model.safetensors")
+        with pytest.raises(CheckpointError, match="'a' is damaged"):
+            read_all(tmp_path)
+        write_folder(tmp_path, {}, tensors)
+
+
 def test_what_was_read_can_be_written_again(tmp_path):
     sound(tmp_path / "one", metadata={"by": "us"})
     read = read_folder(tmp_path / "one")
