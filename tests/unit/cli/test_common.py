@@ -4,6 +4,7 @@ import argparse
 import io
 import json
 import sys
+from itertools import count
 
 import pytest
 
@@ -54,7 +55,9 @@ def test_no_texts_are_a_mistake(monkeypatch, stdin, sentence):
         common.texts_of([], "prompts")
 
 
-@pytest.mark.parametrize(("as_json", "said"), [(True, '{"a": "\\u00e7"}\n'), (False, "ç!\n")])
+@pytest.mark.parametrize(
+    ("as_json", "said"), [(True, '{"a": "\\u00e7"}\n'), (False, "ç!\n")], ids=count()
+)
 def test_a_result_is_json_or_text(capsys, as_json, said):
     common.emit(argparse.Namespace(json=as_json), {"a": "ç"}, "ç!")
     assert capsys.readouterr() == (said, "")
@@ -86,7 +89,7 @@ def test_a_device_that_is_not_there_is_a_mistake(device, sentence):
         (["tour", "--seed", "-1"], "--seed -1; expected 0 or more"),
         (["embed", "--json", "x", "--model", "no/such/folder"], "no/such/folder"),
     ],
-    ids=" ".join,
+    ids=count(),
 )
 def test_a_mistake_is_one_line_and_code_2(capsys, monkeypatch, words, sentence):
     monkeypatch.delenv("ZOO_DEBUG", raising=False)
@@ -126,7 +129,7 @@ def test_the_help_of_all_names_every_verb(capsys, verb):
         (FileNotFoundError(2, "No such file", "a/b"), "a/b: No such file"),
         (OSError("odd"), "odd"),
     ],
-    ids=repr,
+    ids=count(),
 )
 def test_an_error_is_one_sentence(error, sentence):
     assert cli.sentence(error) == sentence

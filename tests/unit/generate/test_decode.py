@@ -3,6 +3,7 @@
 import itertools
 import random
 from dataclasses import replace
+from itertools import count
 
 import pytest
 import torch
@@ -244,7 +245,7 @@ def parrot(**config):
         ({"stop_strings": ("cd",), "max_new_tokens": 3}, "b", 3, "stop"),
         ({"repetition_penalty": 1e-9, "max_new_tokens": 2}, "bc", 2, "length"),
     ],
-    ids=str,
+    ids=count(),
 )
 def test_text_ends_where_it_was_told_to(options, text, count, finish):
     asked = Sampling(**{"max_new_tokens": 11} | options)

@@ -1,5 +1,7 @@
 """Options that mean nothing are refused where they are made."""
 
+from itertools import count
+
 import pytest
 
 from zoo.generate import Sampling
@@ -25,6 +27,7 @@ INF = float("inf")
         ("stop_strings", ["", "end", ("",), ("a", "")], "expected (a tuple of )?strings"),
         ("stop_tokens", [(-1,), (3, -1)], "expected ids of at least 0"),
     ],
+    ids=count(),
 )
 def test_a_value_that_means_nothing_is_refused_by_name(name, values, sentence):
     for value in values:

@@ -4,6 +4,7 @@ import json
 import pickle
 import subprocess
 import sys
+from itertools import count
 
 import pytest
 import torch
@@ -339,7 +340,7 @@ DAMAGE = [
 ]
 
 
-@pytest.mark.parametrize(("name", "text", "sentence"), DAMAGE, ids=lambda x: x[:20])
+@pytest.mark.parametrize(("name", "text", "sentence"), DAMAGE, ids=count())
 def test_a_damaged_file_is_named(tmp_path, name, text, sentence):
     bpe_folder(tmp_path)
     (tmp_path / name).write_text(text)
