@@ -19,8 +19,8 @@ def resolve(name_or_folder: str | Path, *, offline: bool | None = None) -> Path:
     `TRANSFORMERS_OFFLINE` is set, whatever `offline` is. Raises CheckpointError when there is no
     such folder.
     """
-    name = str(name_or_folder) if name_or_folder else ""
-    if name and os.path.isdir(name):
+    name = str(name_or_folder)
+    if os.path.isdir(name):
         return Path(name)
     found = os.path.lexists(name) if "\0" not in name else False
     if isinstance(name_or_folder, Path) or found or not HUB_NAME.fullmatch(name):

@@ -106,7 +106,7 @@ def read_header(folder: Path, file: str) -> tuple[dict[str, LazyTensor], dict[st
     with open_inside(folder, file) as stream:
         size = os.fstat(stream.fileno()).st_size
         length = int.from_bytes(read_up_to(stream, 8), "little")
-        if size < 8 or length > min(size - 8, LARGEST_HEADER):
+        if length > min(size - 8, LARGEST_HEADER):
             raise CheckpointError(
                 f"{where} is cut short or no safetensors file: "
                 f"{size} bytes, and a header of {length} is announced"

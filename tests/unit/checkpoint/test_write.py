@@ -1,5 +1,6 @@
 """Writing folders: what is written comes back, and what cannot be written harms nothing."""
 
+import hashlib
 import json
 import resource
 import shutil
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from unit.checkpoint.fuzz import same
-from unit.checkpoint.hostile import CONFIG, TENSORS, read_all, sound
+from unit.checkpoint.hostile import CONFIG, TENSORS, parts, read_all, sound
 from zoo.checkpoint import CheckpointError, read_folder, write_folder
 from zoo.checkpoint.safetensors import DTYPES
 
@@ -160,6 +161,15 @@ def test_what_was_read_can_be_written_again(tmp_path):
     tensors = {name: t.read() for name, t in read.tensors.items()}
     write_folder(tmp_path / "two", {"n": 1}, tensors, metadata=read.metadata)
     assert read_folder(tmp_path / "two").metadata == {"format": "pt", "by": "us"}
+
+
+def test_metadata_does_not_replace_what_the_reader_relies_on(tmp_path):
+    sound(tmp_path, metadata={"zoo.config.sha256": "0", "zoo.crc32": "{}", "format": "np"})
+    held = parts(tmp_path)[0]["__metadata__"]
+    text = (tmp_path / "config.json").read_bytes()
+    assert held["zoo.config.sha256"] == hashlib.sha256(text).hexdigest()
+    assert held["format"] == "pt"
+    assert same(read_all(tmp_path)[1], TENSORS)
 
 
 ONE = torch.ones(2, 3)
