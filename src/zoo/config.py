@@ -32,6 +32,9 @@ HARMLESS = frozenset(
     "_attn_implementation attn_implementation _attn_implementation_autoset".split()
 )
 
+# transformers' words for the forms of gelu; the first of two that mean one form is written
+GELUS = {"gelu": "erf", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh", "quick_gelu": "quick"}
+
 
 class ConfigError(ValueError):
     """A config that cannot be a model of ours."""

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from zoo.config import ConfigTable, Key, check_numbers, check_shared, check_size
+from zoo.config import GELUS, ConfigTable, Key, check_numbers, check_shared, check_size
 from zoo.keymap import Ignore, KeyTable, Rename, Stack, Tied, affine
 from zoo.models.base import Model
 from zoo.models.heads import Classifier, MaskedLMHead
@@ -303,10 +303,7 @@ CONFIG_KEYS = ConfigTable(
         "attention_dropout": Key(("attention_probs_dropout_prob",)),
         "head_dropout": Key(("classifier_dropout",)),
         "eps": Key(("layer_norm_eps",)),
-        "gelu": Key(
-            ("hidden_act",),
-            {"gelu": "erf", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh", "quick_gelu": "quick"},
-        ),
+        "gelu": Key(("hidden_act",), GELUS),
         "pad": Key(("pad_token_id",)),
         "tied": Key(("tie_word_embeddings",)),
     },

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from zoo.config import ConfigTable, Key, check_numbers, check_shared, check_size
+from zoo.config import GELUS, ConfigTable, Key, check_numbers, check_shared, check_size
 from zoo.keymap import Ignore, KeyTable, Rename, Tied, affine
 from zoo.models.base import Model
 from zoo.models.heads import Classifier, LMHead
@@ -254,10 +254,7 @@ CONFIG_KEYS = ConfigTable(
         "attention_dropout": Key(("attn_pdrop",)),
         "head_dropout": Key(("classifier_dropout",)),
         "eps": Key(("layer_norm_epsilon",)),
-        "gelu": Key(
-            ("activation_function",),
-            {"gelu_new": "tanh", "gelu_pytorch_tanh": "tanh", "gelu": "erf", "quick_gelu": "quick"},
-        ),
+        "gelu": Key(("activation_function",), GELUS),
         "pad": Key(("pad_token_id",)),
         "tied": Key(("tie_word_embeddings",)),
     },
