@@ -18,7 +18,7 @@ from zoo.tokenizers.files import (
     roles_of,
     write,
 )
-from zoo.tokenizers.pipelines import BERT_ROLES, GPT2_ROLES, ROLES, library
+from zoo.tokenizers.pipelines import BERT_ROLES, CLIP_ROLES, GPT2_ROLES, ROLES, is_clip, library
 from zoo.tokenizers.train import TRAINERS
 
 PROBE = "a \N{SNOWMAN}"  # a letter, and what few vocabularies hold
@@ -37,6 +37,7 @@ class Tokenizer:
         self.roles = {role: roles[role] for role in ROLES if role in roles}
         self.longest = longest
         self.typed = typed  # whether batches carry token_type_ids
+        self.parted = is_clip(backend)  # whether decoding puts a space behind each word
         self.vocab_size = 1 + max(backend.get_vocab(True).values(), default=-1)  # rows of a table
         ids = [backend.token_to_id(roles[role]) if role in roles else None for role in ROLES]
         self.bos_id, self.eos_id, self.unk_id, self.sep_id = ids[:4]
@@ -53,7 +54,8 @@ class Tokenizer:
         config = read_config(folder)
         backend, file = read_backend(folder, config)
         wordpiece = type(backend.model).__name__ == "WordPiece"
-        roles = roles_of(backend, config, BERT_ROLES if wordpiece else GPT2_ROLES)
+        usual = CLIP_ROLES if is_clip(backend) else BERT_ROLES if wordpiece else GPT2_ROLES
+        roles = roles_of(backend, config, usual)
         add_special(backend, config, roles)
         try_out(backend, file)
         inputs = config.get("model_input_names")
@@ -73,8 +75,9 @@ class Tokenizer:
     ) -> "Tokenizer":
         """Learn a vocabulary of at most `vocab` tokens.
 
-        `kind` is "bpe", GPT-2's way, or "wordpiece", BERT's. A merge must be seen `least` times;
-        `lower` is for wordpiece. The same texts give the same tokenizer.
+        `kind` is "bpe", GPT-2's way, "clip", CLIP's, or "wordpiece", BERT's. A merge must be seen
+        `least` times; `lower` is for wordpiece, and clip is always lower-cased. The same texts give
+        the same tokenizer.
         """
         library()
         if isinstance(texts, str):
@@ -104,7 +107,9 @@ class Tokenizer:
                 config["strip_accents"] = normalizer.strip_accents
                 config["tokenize_chinese_chars"] = normalizer.handle_chinese_chars
         else:
-            config["tokenizer_class"] = "PreTrainedTokenizerFast"
+            config["tokenizer_class"] = (
+                "CLIPTokenizer" if self.parted else "PreTrainedTokenizerFast"
+            )
         if self.longest is not None:
             config["model_max_length"] = self.longest
         names = ["input_ids", "token_type_ids", "attention_mask"]
@@ -126,10 +131,14 @@ class Tokenizer:
         return self.backend.encode(text, pair, add_special_tokens=special)
 
     def decode(self, ids: Sequence[int] | Tensor, *, skip_special: bool = True) -> str:
-        """Give the text of ids. Raises ValueError for an id that the vocabulary lacks."""
+        """Give the text of ids: CLIP's in lower case, with a space between all words.
+
+        Raises ValueError for an id that the vocabulary lacks.
+        """
         held = ids.tolist() if isinstance(ids, Tensor) else list(ids)
         self.tokens(held)
-        return self.backend.decode(held, skip_special_tokens=skip_special)
+        text: str = self.backend.decode(held, skip_special_tokens=skip_special)
+        return text.strip() if self.parted else text
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """Give the vocabulary's name of each id. Raises ValueError for an id that it lacks."""
@@ -158,7 +167,8 @@ class Tokenizer:
         folder says): longer texts lose their end, of a pair the longer text first; with
         truncate=False they are an error.
         BERT's batches have `token_type_ids` too, and `offsets=True` adds `offsets` (b, t, 2).
-        Without a padding token, padding is eos (GPT-2); only the mask tells it from a real one.
+        Without a padding token, padding is eos (GPT-2), and CLIP's padding token is eos itself:
+        only the mask tells it from a real one, and CLIP reads its text at the row's first eos.
         """
         if side not in ("right", "left"):
             raise ValueError(f"side {side!r}; expected 'right' or 'left'")

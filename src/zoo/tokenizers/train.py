@@ -1,13 +1,25 @@
-"""Learn a vocabulary from texts: byte-level BPE as GPT-2's, WordPiece as BERT's.
+"""Learn a vocabulary from texts: byte-level BPE as GPT-2's or as CLIP's, WordPiece as BERT's.
 
 The same texts give the same vocabulary, in every process.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 from zoo.tokenizers.files import add_special
-from zoo.tokenizers.pipelines import BERT_ROLES, END_OF_TEXT, GPT2_ROLES, bpe, library, wordpiece
+from zoo.tokenizers.pipelines import (
+    BERT_ROLES,
+    CLIP_ROLES,
+    END_OF_TEXT,
+    GPT2_ROLES,
+    WORD_END,
+    bpe,
+    clip,
+    clip_tokens,
+    library,
+    wordpiece,
+)
 
 
 def train_bpe(texts: list[str], vocab: int, least: int, lower: bool) -> tuple[Any, dict[str, str]]:
@@ -24,6 +36,29 @@ def train_bpe(texts: list[str], vocab: int, least: int, lower: bool) -> tuple[An
     )
     backend.train_from_iterator(texts, trainer)
     return backend, GPT2_ROLES
+
+
+def train_clip(texts: list[str], vocab: int, least: int, lower: bool) -> tuple[Any, dict[str, str]]:
+    """Learn CLIP's merges, and number what they make as the published vocabulary does: start and
+    end have the largest ids, so that the end is where a row of ids is largest."""
+    base = clip_tokens([])
+    check_vocab(vocab, len(base), "every byte, every byte that ends a word, start and end of text")
+    frame = clip({token: i for i, token in enumerate(base)}, [], CLIP_ROLES)
+    # given in order: the library would number the letters that end a word by a hash
+    trainer = library().trainers.BpeTrainer(
+        vocab_size=vocab,
+        min_frequency=least,
+        special_tokens=base[:-2],
+        end_of_word_suffix=WORD_END,
+        show_progress=False,
+    )
+    frame.train_from_iterator(texts, trainer)
+    learnt = json.loads(frame.to_str())["model"]["merges"]
+    pairs = [tuple(pair) for pair in learnt[: vocab - len(base)]]
+    tokens = dict.fromkeys(clip_tokens(pairs))  # two merges may make the same token
+    backend = clip({token: i for i, token in enumerate(tokens)}, pairs, CLIP_ROLES)
+    add_special(backend, {}, CLIP_ROLES)
+    return backend, CLIP_ROLES
 
 
 def train_wordpiece(
@@ -69,4 +104,5 @@ def check_vocab(vocab: int, least: int, what: str) -> None:
 TRAINERS: dict[str, Callable[..., tuple[Any, dict[str, str]]]] = {
     "bpe": train_bpe,
     "wordpiece": train_wordpiece,
+    "clip": train_clip,
 }
