@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from zoo import config as configs
 from zoo import keymap
 from zoo.checkpoint import CheckpointError, Folder, read_folder, resolve, write_folder
+from zoo.models.look import Inspectable
 from zoo.models.spec import ModelSpec
 
 M = TypeVar("M", bound="Model")
@@ -57,7 +58,7 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     return ", ".join(names[:most]) + more
 
 
-class Model(nn.Module):
+class Model(Inspectable, nn.Module):
     """A model with a frozen config and one head."""
 
     spec: ClassVar[ModelSpec]

@@ -6,19 +6,30 @@ from torch import Tensor, nn
 from zoo import ops
 from zoo.nn.basic import Linear, draw_seed
 from zoo.nn.cache import LayerCache
+from zoo.ops._attention_dense import attention_weights, visible
+from zoo.ops._function import lowered, no_autocast
+from zoo.ops.attention import use_padding
 
 
 class Attention(nn.Module):
     """Self attention; `causal` lets a token look at itself and at what came before."""
 
-    def __init__(self, width: int, heads: int, *, causal: bool = False, rate: float = 0.0) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        causal: bool = False,
+        rate: float = 0.0,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"width {width} is not a multiple of heads {heads}")
         self.heads = heads
         self.causal = causal
         self.rate = rate
-        self.qkv = Linear(width, 3 * width)
+        self.qkv = Linear(width, 3 * width, bias=bias)  # `bias`: of queries, keys and values
         self.out = Linear(width, width)
 
     def forward(
@@ -29,14 +40,33 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "b t d"]:
         """Attend; `padding` is True for a real key, `past` holds the keys that came before."""
         b, t, d = x.shape
-        qkv = self.qkv(x).view(b, t, 3, self.heads, d // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (b, h, t, n)
+        q, k, v = self.split(x)
         if past is not None:
             k, v = past.append(k, v)  # (b, h, s, n)
         rate = self.rate if self.training else 0.0
         seed = draw_seed() if rate else None
         y = ops.attention(q, k, v, causal=self.causal, padding=padding, rate=rate, seed=seed)
         return self.out(y.transpose(1, 2).reshape(b, t, d))  # (b, t, h n)
+
+    def split(self, x: Float[Tensor, "b t d"]) -> tuple[Tensor, ...]:
+        """Give queries, keys and values, each (b, h, t, n)."""
+        b, t, d = x.shape
+        qkv = self.qkv(x).view(b, t, 3, self.heads, d // self.heads)
+        return qkv.permute(2, 0, 3, 1, 4).unbind(0)
+
+    def weights(
+        self, x: Float[Tensor, "b t d"], padding: Bool[Tensor, "b s"] | None = None
+    ) -> Float[Tensor, "b h t s"]:
+        """Give the probabilities of `forward`, which never forms them, in at least float32.
+
+        Rows of real tokens sum to one; padding is not looked at, and its own rows are zeros.
+        Dropout is left out.
+        """
+        q, k, _ = lowered(*self.split(x))
+        spans, mask = (None, None) if padding is None else use_padding(padding, None, x.shape[1])
+        with no_autocast(q):
+            seen = visible(q, k, mask, self.causal, spans)
+            return attention_weights(q, k, seen, q.shape[3] ** -0.5)
 
     def extra_repr(self) -> str:
         return f"heads={self.heads}, causal={self.causal}, rate={self.rate}"
