@@ -9,8 +9,12 @@ from hypothesis import strategies as st
 
 from zoo.tokenizers import Tokenizer
 
-TEXTS = ["A red circle above a blue square, isn't it?", "two green rings, 12 naïve cafés"] * 3
-CLIP = Tokenizer.train(TEXTS, "clip", vocab=553, longest=77)
+TEXTS = [
+    "A red circle above a blue square, isn't it?",
+    "two green rings, 12 naïve cafés",
+    "a blue circle, a red square, a green circle",
+] * 3
+CLIP = Tokenizer.train(TEXTS, "clip", vocab=550, longest=77)
 BASE = 2 * 256 + 2  # bytes, bytes that end a word, start and end
 anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
@@ -127,7 +131,7 @@ def test_training_learns_whole_words():
 
 
 def test_training_stops_at_the_size_asked_for():
-    assert CLIP.vocab_size == 553
+    assert CLIP.vocab_size == 550
     assert Tokenizer.train(TEXTS, "clip", vocab=BASE + 1).vocab_size == BASE + 1
     assert Tokenizer.train(["ab"] * 3, "clip", vocab=2000).vocab_size == BASE + 1
 
@@ -146,7 +150,7 @@ def test_a_vocabulary_without_room_for_the_bytes_is_refused():
 def test_training_is_the_same_in_every_process():
     program = (
         "from zoo.tokenizers import Tokenizer;"
-        f"print(Tokenizer.train({TEXTS!r}, 'clip', vocab=553, longest=77).backend.to_str())"
+        f"print(Tokenizer.train({TEXTS!r}, 'clip', vocab=550, longest=77).backend.to_str())"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == CLIP.backend.to_str(), done.stderr
