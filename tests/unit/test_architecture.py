@@ -18,6 +18,7 @@ FLOORS = {
     "keymap": 0,
     "config": 0,
     "tokenizers": 0,
+    "images": 0,
     "testing": 0,
     "ops.table": 1,
     "ops.table_fused": 1,
