@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from zoo.tokenizers.files import (
-    TokenizerError,
     add_special,
     guarded,
     longest_of,
@@ -18,6 +17,7 @@ from zoo.tokenizers.files import (
     roles_of,
     write,
 )
+from zoo.tokenizers.inside import TokenizerError
 from zoo.tokenizers.pipelines import BERT_ROLES, CLIP_ROLES, GPT2_ROLES, ROLES, is_clip, library
 from zoo.tokenizers.train import TRAINERS
 
@@ -60,7 +60,7 @@ class Tokenizer:
         try_out(backend, file)
         inputs = config.get("model_input_names")
         typed = "token_type_ids" in inputs if isinstance(inputs, list) else wordpiece
-        return cls(backend, roles, longest=longest_of(config, folder), typed=typed)
+        return cls(backend, roles, longest=longest_of(config, file), typed=typed)
 
     @classmethod
     def train(
