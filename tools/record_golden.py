@@ -190,6 +190,32 @@ def record_wordpiece(folder):
     return {}
 
 
+def record_clip(folder):
+    """Train CLIP's byte-pair encoding and keep what transformers' CLIPTokenizer makes of texts."""
+    from tokenizers import pre_tokenizers, trainers
+
+    start, end = "<|startoftext|>", "<|endoftext|>"
+    # its pipeline, without a vocabulary as yet
+    whole = transformers.CLIPTokenizer({start: 0, end: 1}, []).backend_tokenizer
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    base = [*alphabet, *(f"{letter}</w>" for letter in alphabet)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=700, special_tokens=base, end_of_word_suffix="</w>", show_progress=False
+    )
+    whole.train_from_iterator(corpus(), trainer)
+    merges = [tuple(pair) for pair in json.loads(whole.to_str())["model"]["merges"]]
+    tokens = [*dict.fromkeys([*base, *map("".join, merges)]), start, end]
+    (folder / "vocab.json").write_text(json.dumps({t: i for i, t in enumerate(tokens)}) + "\n")
+    lines = "".join(f"{a} {b}\n" for a, b in merges)
+    (folder / "merges.txt").write_text(f"#version: 0.2\n{lines}", "utf-8")
+    (folder / "tokenizer_config.json").write_text(
+        '{"model_max_length": 77, "tokenizer_class": "CLIPTokenizer"}\n'
+    )
+    theirs = transformers.CLIPTokenizer.from_pretrained(folder)
+    write_cases(folder, theirs)
+    return {}
+
+
 def corpus():
     from pydoc_data.topics import topics
 
@@ -214,6 +240,7 @@ SETS = {
     "bert-tiny": ("model", lambda folder: record_model("bert", folder)),
     "tokenizer-bpe": ("tokenizer", record_bpe),
     "tokenizer-wordpiece": ("tokenizer", record_wordpiece),
+    "tokenizer-clip": ("tokenizer", record_clip),
 }
 
 
