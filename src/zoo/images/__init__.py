@@ -3,7 +3,8 @@
 A thin face over Pillow. Pixels are those of Hugging Face's own image processors.
 """
 
+from zoo.images.bounds import ImageError
 from zoo.images.processor import ImageProcessor
-from zoo.images.read import ImageError, read_image
+from zoo.images.read import read_image
 
 __all__ = ["ImageError", "ImageProcessor", "read_image"]

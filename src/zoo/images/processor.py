@@ -18,8 +18,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zoo.images.bounds import MAX_PIXELS, ImageError
 from zoo.images.pillow import Image
-from zoo.images.read import MAX_PIXELS, QUIET, ImageError, read_image, to_rgb
+from zoo.images.read import QUIET, read_image, to_rgb
 from zoo.images.settings import (
     OPENAI_MEAN,
     OPENAI_STD,
@@ -30,6 +31,10 @@ from zoo.images.settings import (
 
 HALF = (0.5, 0.5, 0.5)
 WHITE = (255, 255, 255)
+
+
+def square() -> dict[str, int]:
+    return {"height": 224, "width": 224}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +48,10 @@ class ImageProcessor:
     """
 
     do_resize: bool = True
-    size: dict[str, int] = field(default_factory=lambda: {"height": 224, "width": 224})
+    size: dict[str, int] = field(default_factory=square, hash=False)
     resample: int = 2
     do_center_crop: bool = False
-    crop_size: dict[str, int] = field(default_factory=lambda: {"height": 224, "width": 224})
+    crop_size: dict[str, int] = field(default_factory=square, hash=False)
     do_rescale: bool = True
     rescale_factor: float = 1 / 255
     do_normalize: bool = True
@@ -171,16 +176,18 @@ def as_picture(image: Any, channels: int) -> Image.Image:
         image = from_array(image)
     if not isinstance(image, Image.Image):
         image = read_image(image)
-    if image.mode == ("L" if channels == 1 else "RGB"):
-        return image
-    if channels == 1 and image.mode == "RGB":
-        return image.convert("L")
     try:
         with QUIET:
-            rgb = to_rgb(image, "the picture", WHITE)
-    except OSError as error:
+            image.load()  # a file that was only opened is read here
+            if image.mode not in ("RGB", "L" if channels == 1 else "RGB"):
+                image = to_rgb(image, "the picture", WHITE)
+    except ImageError:
+        raise
+    except Exception as error:  # a decoder may fail in any way
         raise ImageError(f"the picture cannot be decoded: {error}") from None
-    return rgb.convert("L") if channels == 1 else rgb
+    if not image.width or not image.height:
+        raise ImageError(f"a picture of {image.width} x {image.height} has no pixels")
+    return image.convert("L") if channels == 1 and image.mode != "L" else image
 
 
 def from_array(array: Any) -> Image.Image:

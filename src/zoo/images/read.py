@@ -14,18 +14,23 @@ import stat
 import threading
 import warnings
 from io import BytesIO
-from typing import IO, Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from zoo.images.bounds import (
+    MAX_BYTES,
+    MAX_PIXELS,
+    ImageError,
+    check_bytes,
+    check_exif,
+    check_header,
+)
 from zoo.images.pillow import Image, UnidentifiedImageError
 
 # the kinds that photographs and drawings come in. Pillow knows more: of them EPS would run a
 # program, others hold a picture of another kind and size
-KINDS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
-MAX_PIXELS = 89_478_485  # Pillow's own: 256 MiB in RGB
-MAX_BYTES = 2**28
-MAX_SCANS = 32  # of a progressive JPEG of MAX_PIXELS; cameras and editors write about ten
+KINDS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 
 ORIENTATION = 0x0112
 TURNS = {
@@ -46,6 +51,8 @@ OTHERS = (
     (0, b"\0\0\0\x0cJXL ", "JPEG XL"),
     (0, b"\xff\x0a", "JPEG XL"),
     (0, b"\0\0\1\0", "an icon"),
+    (0, b"P5", "PGM"),
+    (0, b"P6", "PPM"),
     (0, b"8BPS", "Photoshop"),
     (0, b"%!PS", "PostScript"),
     (0, b"%PDF", "PDF"),
@@ -53,12 +60,16 @@ OTHERS = (
     (0, b"<?xml", "SVG or other XML"),
 )
 
-Source = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
+
+@runtime_checkable
+class Readable(Protocol):
+    """A file opened for reading bytes, or what can stand for one."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | Readable
 Colour = tuple[int, int, int]
-
-
-class ImageError(ValueError):
-    """A picture that cannot be read, or settings for pictures that cannot be followed."""
 
 
 def read_image(
@@ -82,11 +93,15 @@ def read_image(
         raise
     except UnidentifiedImageError:
         raise ImageError(f"{where} is damaged, or no {', '.join(KINDS)}: get it again") from None
+    except Image.DecompressionBombError as error:  # Pillow's own limit, when max_pixels is above it
+        raise ImageError(f"{where}: {error}; make it smaller") from None
     except OSError as error:
-        raise ImageError(f"{where}: {error.strerror or error}") from None
+        if error.errno is not None:
+            raise ImageError(f"{where}: {error.strerror}") from None
+        raise ImageError(f"{where} is cut short or damaged ({error}): get it again") from None
     except Exception as error:  # a decoder may fail in any way on damaged bytes
         why = f"{type(error).__name__}: {str(error)[:200]}"
-        raise ImageError(f"{where} is damaged ({why}): get it again") from None
+        raise ImageError(f"{where} cannot be read ({why}): get it again, or save it anew") from None
 
 
 def name_of(source: Any) -> str:
@@ -143,17 +158,27 @@ def read_up_to(file: Any, where: str, count: int) -> bytes:
 
 
 def decode(data: bytes, where: str, background: Colour | None, max_pixels: int) -> Image.Image:
+    check_bytes(data, where)
     Image.init()
     try:
         image = Image.open(BytesIO(data), formats=[kind for kind in KINDS if kind in Image.OPEN])
     except UnidentifiedImageError:
         refuse_other(data, where)
         raise
-    check_size(image, data, where, max_pixels)
+    check_header(image, data, where, max_pixels)
     image.load()
-    orientation: Any = image.getexif().get(ORIENTATION)
-    upright = to_rgb(image, where, background)
-    return upright.transpose(TURNS[orientation]) if orientation in TURNS else upright
+    check_exif(image, where)
+    turn = turn_of(image)
+    rgb = to_rgb(image, where, background)
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def turn_of(image: Image.Image) -> Image.Transpose | None:
+    """Give how a picture is turned upright; damaged EXIF turns nothing, as in every viewer."""
+    try:
+        return TURNS.get(int(image.getexif().get(ORIENTATION, 1)))
+    except Exception:  # its parser may fail in any way
+        return None
 
 
 def refuse_other(data: bytes, where: str) -> None:
@@ -163,28 +188,9 @@ def refuse_other(data: bytes, where: str) -> None:
             raise ImageError(f"{where} is {name}; save it as PNG or JPEG")
 
 
-def check_size(image: Image.Image, data: bytes, where: str, max_pixels: int) -> None:
-    """Refuse by its header what is nothing, or too much to decode."""
-    width, height = image.size
-    if width < 1 or height < 1:
-        raise ImageError(f"{where} has no pixels: it is {width} x {height}")
-    if width * height > max_pixels:
-        raise ImageError(
-            f"{where} is {width} x {height}, more than {max_pixels:,} pixels; "
-            "make it smaller, or raise max_pixels if you trust it"
-        )
-    # a progressive JPEG may name each pixel many times over: a scan takes ten bytes of file, and
-    # as long as a picture. FF DA is not found in the pixels of a scan themselves
-    scans = data.count(b"\xff\xda") if image.format in ("JPEG", "MPO") else 1
-    if scans * width * height > MAX_SCANS * MAX_PIXELS:
-        raise ImageError(
-            f"{where} paints its {width} x {height} pixels {scans} times; save it anew"
-        )
-
-
 def to_rgb(image: Image.Image, where: str, background: Colour | None = None) -> Image.Image:
     """Give a new picture in RGB, without metadata: pixels are upright, so no tag may say more."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+    if image.mode.startswith("I;16"):
         image = upper_byte(image)
     if image.mode in ("I", "F"):
         kind = "whole numbers" if image.mode == "I" else "floats"
@@ -195,10 +201,7 @@ def to_rgb(image: Image.Image, where: str, background: Colour | None = None) -> 
     if background is not None and has_alpha(image):
         below = Image.new("RGBA", image.size, (*background, 255))
         image = Image.alpha_composite(below, image.convert("RGBA"))
-    try:
-        image = image.convert("RGB")
-    except ValueError:
-        raise ImageError(f"{where} has colours in {image.mode}; save it in RGB") from None
+    image = image.convert("RGB")
     image.info = {}
     return image
 

@@ -14,7 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from zoo.images.read import ImageError, read_file
+from zoo.images.bounds import ImageError
+from zoo.images.read import read_file
 
 LARGEST = 2**15  # pixels a side
 LARGEST_JSON = 2**24  # bytes
