@@ -7,7 +7,7 @@ from zoo import ops
 from zoo.nn.basic import Linear, draw_seed
 from zoo.nn.cache import LayerCache
 from zoo.ops._attention_dense import attention_weights, visible
-from zoo.ops._function import lowered, no_autocast
+from zoo.ops._function import no_autocast
 from zoo.ops.attention import use_padding
 
 
@@ -62,7 +62,7 @@ class Attention(nn.Module):
         Rows of real tokens sum to one; padding is not looked at, and its own rows are zeros.
         Dropout is left out.
         """
-        q, k, _ = lowered(*self.split(x))
+        q, k, _ = self.split(x)
         spans, mask = (None, None) if padding is None else use_padding(padding, None, x.shape[1])
         with no_autocast(q):
             seen = visible(q, k, mask, self.causal, spans)
