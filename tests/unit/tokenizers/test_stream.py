@@ -9,7 +9,8 @@ from zoo.tokenizers import Detokenizer, Tokenizer
 TEXTS = ["the quick dog don't jump, naïve café 你好 \U0001f600!", "over the dog."] * 3
 BPE = Tokenizer.train(TEXTS, "bpe", vocab=280)
 WORDPIECE = Tokenizer.train(TEXTS, "wordpiece", vocab=70)
-TOKENIZERS = {"bpe": BPE, "wordpiece": WORDPIECE}
+CLIP = Tokenizer.train(TEXTS, "clip", vocab=540)
+TOKENIZERS = {"bpe": BPE, "wordpiece": WORDPIECE, "clip": CLIP}
 kinds = pytest.mark.parametrize("kind", TOKENIZERS)
 
 
@@ -51,6 +52,13 @@ def test_what_is_no_character_is_marked_when_that_is_certain():
 def test_words_are_parted_by_spaces_also_across_special_tokens():
     ids = WORDPIECE.encode("the dog, the dog")
     assert pieces(WORDPIECE, ids) == ["", "the", " dog", ",", " the", " dog", "", ""]
+
+
+def test_clips_words_are_parted_also_across_special_tokens():
+    ids = [*CLIP.encode("The dog, don't"), *CLIP.encode("over")]
+    out = pieces(CLIP, ids)
+    assert "".join(out) == CLIP.decode(ids) == "the dog , don 't over"
+    assert out[-2:] == ["", ""]
 
 
 def test_a_stream_begins_anew_after_its_end():
