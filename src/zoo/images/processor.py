@@ -22,14 +22,15 @@ from zoo.images.bounds import MAX_PIXELS, ImageError
 from zoo.images.pillow import Image
 from zoo.images.read import QUIET, read_image, to_rgb
 from zoo.images.settings import (
+    FIELDS,
+    HALF,
     OPENAI_MEAN,
     OPENAI_STD,
-    check,
+    checked,
     read_settings,
     write_settings,
 )
 
-HALF = (0.5, 0.5, 0.5)
 WHITE = (255, 255, 255)
 
 
@@ -60,7 +61,9 @@ class ImageProcessor:
     crop_rounding: str = "down"
 
     def __post_init__(self) -> None:
-        check(self)
+        mine = {name: getattr(self, name) for name in FIELDS}
+        for name, value in checked(mine).items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> "ImageProcessor":

@@ -35,6 +35,7 @@ SIZES = (
 )
 FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
 
+HALF = (0.5, 0.5, 0.5)
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 # what the class that a file names does where the file is silent; `square` is what a size of one
@@ -85,7 +86,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
             raise ImageError(f"{folder / name}: {part} is {found!r}, not an object")
         if found:
             try:
-                return read(found, config)
+                return checked(read(found, config))
             except ImageError as error:
                 raise ImageError(f"{folder / name}: {error}") from None
     raise ImageError(
@@ -219,46 +220,51 @@ FIELDS = (
 )
 
 
-def check(processor: Any) -> None:
-    """Raise ImageError for settings that no picture can follow; put lists in their final form."""
-    for name in SWITCHES:
-        value = getattr(processor, name)
-        if not isinstance(value, bool):
+def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Give fields in their final form; raise ImageError for one that no picture can follow."""
+    result = dict(fields)
+    for name, value in fields.items():
+        if name in SWITCHES and not isinstance(value, bool):
             raise ImageError(f"{name} is {value!r}; expected true or false")
-    for name, kinds in (("size", SIZES), ("crop_size", SIZES[:1])):
-        value = getattr(processor, name)
-        if not isinstance(value, dict) or set(value) not in kinds:
-            wanted = " or ".join(str(sorted(kind)) for kind in kinds)
-            raise ImageError(f"{name} is {value!r}; expected {wanted}")
-        for side in value.values():
-            if type(side) is not int or not 1 <= side <= LARGEST:
-                raise ImageError(f"{name} is {value!r}; expected whole pixels, 1 to {LARGEST}")
-        object.__setattr__(processor, name, dict(value))
-    if type(processor.resample) is bool or processor.resample not in FILTERS.values():
-        raise ImageError(f"resample is {processor.resample!r}; known: {FILTERS}")
-    check_scales(processor)
-    if processor.crop_rounding not in ("down", "even"):
-        raise ImageError(f"crop_rounding is {processor.crop_rounding!r}; expected 'down' or 'even'")
-
-
-def check_scales(processor: Any) -> None:
-    factor = processor.rescale_factor
+        if name in ("size", "crop_size"):
+            result[name] = checked_size(name, value)
+        if name in ("image_mean", "image_std"):
+            result[name] = per_channel(name, value)
+    number = fields.get("resample", 2)
+    if type(number) is not int or number not in FILTERS.values():
+        raise ImageError(f"resample is {number!r}; known: {FILTERS}")
+    factor = fields.get("rescale_factor", 1 / 255)
     if not is_number(factor) or not factor:
         raise ImageError(f"rescale_factor is {factor!r}; expected a number such as 1/255")
-    object.__setattr__(processor, "rescale_factor", float(factor))
-    for name in ("image_mean", "image_std"):
-        value = getattr(processor, name)
-        each = tuple(value) if isinstance(value, list | tuple) else (value,) * 3
-        if len(each) not in (1, 3) or not all(is_number(number) for number in each):
-            raise ImageError(f"{name} is {value!r}; expected a number a channel, three or one")
-        object.__setattr__(processor, name, tuple(float(number) for number in each))
-    if len(processor.image_mean) != len(processor.image_std):
-        raise ImageError(
-            f"image_mean {processor.image_mean} and image_std {processor.image_std} "
-            "differ in channels"
-        )
-    if min(abs(number) for number in processor.image_std) < 1e-6:
-        raise ImageError(f"image_std is {processor.image_std}; pixels cannot be divided by nothing")
+    result["rescale_factor"] = float(factor)
+    mean, std = result.get("image_mean", HALF), result.get("image_std", HALF)
+    if len(mean) != len(std):
+        raise ImageError(f"image_mean {mean} and image_std {std} differ in channels")
+    if min(abs(number) for number in std) < 1e-6:
+        raise ImageError(f"image_std is {std}; pixels cannot be divided by nothing")
+    rounding = fields.get("crop_rounding", "down")
+    if rounding not in ("down", "even"):
+        raise ImageError(f"crop_rounding is {rounding!r}; expected 'down' or 'even'")
+    return result
+
+
+def checked_size(name: str, value: Any) -> dict[str, int]:
+    kinds = SIZES if name == "size" else SIZES[:1]
+    if not isinstance(value, dict) or set(value) not in kinds:
+        wanted = " or ".join(str(sorted(kind)) for kind in kinds)
+        raise ImageError(f"{name} is {value!r}; expected {wanted}")
+    for side in value.values():
+        if type(side) is not int or not 1 <= side <= LARGEST:
+            raise ImageError(f"{name} is {value!r}; expected whole pixels, 1 to {LARGEST}")
+    return dict(value)
+
+
+def per_channel(name: str, value: Any) -> tuple[float, ...]:
+    """Give a number for each channel; one for all of them is meant for three."""
+    each = tuple(value) if isinstance(value, list | tuple) else (value,) * 3
+    if len(each) not in (1, 3) or not all(is_number(number) for number in each):
+        raise ImageError(f"{name} is {value!r}; expected a number a channel, three or one")
+    return tuple(float(number) for number in each)
 
 
 def is_number(value: Any) -> bool:
@@ -298,7 +304,7 @@ def write_json(file: Path, value: Mapping[str, Any]) -> None:
 
 def read_json(file: Path) -> dict[str, Any]:
     """Read a JSON object; an empty one where there is no file."""
-    if not file.is_file():
+    if not os.path.lexists(file):
         return {}
     try:
         data = read_file(file, str(file), LARGEST_JSON)
