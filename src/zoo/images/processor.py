@@ -20,16 +20,9 @@ from torch import Tensor
 
 from zoo.images.bounds import MAX_PIXELS, ImageError
 from zoo.images.pillow import Image
+from zoo.images.published import read_settings, write_settings
 from zoo.images.read import QUIET, read_image, to_rgb
-from zoo.images.settings import (
-    FIELDS,
-    HALF,
-    OPENAI_MEAN,
-    OPENAI_STD,
-    checked,
-    read_settings,
-    write_settings,
-)
+from zoo.images.settings import FIELDS, HALF, OPENAI_MEAN, OPENAI_STD, checked
 
 WHITE = (255, 255, 255)
 

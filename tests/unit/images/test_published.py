@@ -88,12 +88,21 @@ PUBLISHED = {
         {"preprocessor_config": {"image_processor_type": "ViTImageProcessorFast"}},
         ImageProcessor.vit(),
     ),
-    "nothing said is the class's own": (
+    "null switches off, and what is off needs no more": (
         {
-            "preprocessor_config": dict.fromkeys(OLD_CLIP)
-            | {"image_processor_type": "CLIPImageProcessorPil"}
+            "preprocessor_config": {
+                **dict.fromkeys(OLD_CLIP),
+                "do_resize": True,
+                "size": {"height": 9, "width": 8},
+                "resample": 3,
+                "image_processor_type": "CLIPImageProcessor",
+            }
         },
-        ImageProcessor.clip(),
+        ImageProcessor(size={"height": 9, "width": 8}, resample=3, do_normalize=False),
+    ),
+    "null, as ViT's newer files have it": (
+        {"preprocessor_config": OLD_VIT | {"crop_size": None, "do_center_crop": None}},
+        ImageProcessor.vit(),
     ),
     "height and width in a list": (
         {"preprocessor_config": OLD_VIT | {"size": [8, 6]}},
@@ -243,6 +252,10 @@ REFUSED = [
     ({"processor_config": {"image_processor": 5}}, "image_processor is 5, not an object"),
     (plain(feature_extractor_type=None), "image_processor_type is 'without a name'; known: ViTIm"),
     (plain(feature_extractor_type="DetrFeatureExtractor"), "is 'DetrFeatureExtractor'; known: ViT"),
+    (plain(size=None), "size is null, and do_resize needs it"),
+    (plain(image_std=None), "image_std is null, and do_normalize needs it"),
+    (plain(rescale_factor=None), "rescale_factor is null, and do_rescale needs it"),
+    (plain(do_center_crop=True, crop_size=None), "crop_size is null, and do_center_crop needs it"),
     (plain(do_pad=True), "no knowledge of {'do_pad': True}; it may change the pixels"),
     (plain(crop_pct=0.9), "no knowledge of {'crop_pct': 0.9}"),
     (plain(auto_map={"AutoImageProcessor": "code.py"}), "no knowledge of {'auto_map'"),
