@@ -1,5 +1,6 @@
 """CLIP's byte-pair encoding: words, training, batches, what decoding gives."""
 
+import json
 import subprocess
 import sys
 
@@ -163,6 +164,8 @@ def test_a_saved_tokenizer_reads_back_the_same(tmp_path):
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert (again.roles, again.longest, again.typed) == (CLIP.roles, 77, False)
+    config = json.loads((tmp_path / "b" / "tokenizer_config.json").read_text())
+    assert config["tokenizer_class"] == "CLIPTokenizer"
     text = "It's a NAÏVE café 12"
     assert again.encode(text) == CLIP.encode(text)
     assert again.decode(again.encode(text)) == CLIP.decode(CLIP.encode(text))

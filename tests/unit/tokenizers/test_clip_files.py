@@ -85,6 +85,11 @@ def test_special_tokens_are_found_as_the_folder_says(tmp_path, config, text, fou
     assert (ids == [tok.bos_id if text.lower() == START else tok.eos_id]) == found
 
 
+def test_a_special_token_takes_the_space_before_it_when_the_folder_says_so(tmp_path):
+    folder = split_folder(tmp_path, config=CLIP | {"pad_token": entry("!", lstrip=True)})
+    assert Tokenizer.from_folder(folder).offsets("a  !")[1:3] == [(0, 1), (1, 4)]
+
+
 def test_another_padding_token_pads(tmp_path):
     tok = Tokenizer.from_folder(split_folder(tmp_path, config=CLIP | {"pad_token": "!"}))
     batch = tok.batch(["a b", "a"])
@@ -137,6 +142,34 @@ def test_the_published_tokenizer_json_reads_without_marks(tmp_path):
     assert again.decode([9, 4, 10], skip_special=False) == f"{START}ab {END}"
 
 
+WHERE = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": True}
+BPE_DECODER = {"type": "BPEDecoder", "suffix": "</w>"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "decoded"),
+    [
+        # as Llama 3 and Qwen: pieces that know no end of a word
+        ({"model": {"end_of_word_suffix": None}}, "ab</w>a"),
+        # as the first GPT: ends of words, but words are found otherwise
+        ({"pre_tokenizer": {"type": "BertPreTokenizer"}, "decoder": BPE_DECODER}, "ab a"),
+    ],
+    ids=["no-end", "other-words"],
+)
+def test_another_kind_of_tokenizer_json_is_not_taken_for_clips(tmp_path, parts, decoded):
+    whole = json.loads(Tokenizer.from_folder(split_folder(tmp_path)).backend.to_str())
+    model = whole["model"] | {"vocab": IDS, "merges": []} | parts.get("model", {})
+    whole |= {"decoder": WHERE} | parts | {"model": model}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(whole))
+    (tmp_path / "tokenizer_config.json").unlink()
+    tok = Tokenizer.from_folder(tmp_path)
+    assert tok.decode([4, 0]) == decoded
+    assert tok.pad_id is None
+    tok.save(tmp_path)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
@@ -179,8 +212,15 @@ def flipped(data):
 
 @pytest.mark.parametrize(
     "damage",
-    [lambda d: d[:-9], lambda d: d[:12], lambda d: b"text", flipped, lambda d: d + b"more"],
-    ids=["tail", "head", "plain", "sum", "more"],
+    [
+        lambda d: d[:-9],
+        lambda d: d[:12],
+        lambda d: b"text",
+        lambda d: d[:10] + b"\xff" + d[11:],
+        flipped,
+        lambda d: d + b"more",
+    ],
+    ids=["tail", "head", "plain", "stream", "sum", "more"],
 )
 def test_a_damaged_gz_is_refused(tmp_path, damage):
     packed_folder(tmp_path)

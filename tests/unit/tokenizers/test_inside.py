@@ -49,6 +49,18 @@ def test_a_hub_caches_snapshot_links_to_its_blobs(folder):
         Tokenizer.from_folder(snapshot)
 
 
+@pytest.mark.parametrize(
+    "place", ["models--a--b/other/1a2b", "a--b/snapshots/1a2b", "models--a--b/1a2b"]
+)
+def test_what_only_looks_like_a_snapshot_links_to_nothing(folder, place):
+    other = folder.parent / place
+    other.mkdir(parents=True)
+    (other / "tokenizer.json").symlink_to("../blob")
+    (folder / "tokenizer.json").rename(other.parent / "blob")
+    with pytest.raises(TokenizerError, match="leads out of its folder"):
+        Tokenizer.from_folder(other)
+
+
 def test_a_folder_may_itself_be_a_link(folder):
     (folder.parent / "link").symlink_to(folder)
     assert Tokenizer.from_folder(folder.parent / "link").encode("a") == TOK.encode("a")
@@ -76,12 +88,13 @@ def test_a_file_of_just_the_limit_is_read(tmp_path):
         (os.mkdir, "is not a plain file"),
         (lambda place: os.symlink("/dev/zero", place), "leads out of its folder"),
         (lambda place: os.symlink("nowhere", place), "No such file"),
-        (lambda place: os.symlink("tokenizer.json", place), "symbolic links"),
+        (lambda place: os.symlink(place.name, place), "symbolic links"),
     ],
     ids=["pipe", "folder", "device", "nowhere", "itself"],
 )
-def test_what_is_no_plain_file_is_refused(folder, make, sentence):
-    (folder / "tokenizer.json").unlink()
-    make(folder / "tokenizer.json")
-    with pytest.raises(TokenizerError, match=rf"tokenizer\.json.* {sentence}"):
+@names
+def test_what_is_no_plain_file_is_refused(folder, name, make, sentence):
+    (folder / name).unlink()
+    make(folder / name)
+    with pytest.raises(TokenizerError, match=rf"{name}.* {sentence}"):
         Tokenizer.from_folder(folder)
