@@ -1,18 +1,20 @@
 """Judging what the house computes: golden sets, and metrics of ranks."""
 
 from zoo.evaluate.golden import GoldenError, GoldenSet, Report, compare, find_sets, open_set, verify
-from zoo.evaluate.metrics import median_rank, ranks, recall_at, top_k_accuracy
+from zoo.evaluate.metrics import Retrieval, median_rank, ranks, recall_at, retrieval, top_k_accuracy
 
 __all__ = [
     "GoldenError",
     "GoldenSet",
     "Report",
+    "Retrieval",
     "compare",
     "find_sets",
     "median_rank",
     "open_set",
     "ranks",
     "recall_at",
+    "retrieval",
     "top_k_accuracy",
     "verify",
 ]

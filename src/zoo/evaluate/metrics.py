@@ -8,11 +8,24 @@ order of the rows. Retrieval is judged over the rows of a similarity; its transp
 direction.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from zoo.objectives import IGNORE
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """How well `queries` rows found theirs in a `gallery` of columns; recall by k."""
+
+    queries: int
+    gallery: int
+    recall: dict[int, float]
+    median_rank: float
 
 
 def ranks(
@@ -59,6 +72,18 @@ def median_rank(
 ) -> float:
     """Give the median of `ranks`; of an even number of rows, the mean of the two in the middle."""
     return float(ranks(similarity, relevant).double().quantile(0.5))
+
+
+def retrieval(
+    similarity: Float[Tensor, "n m"],
+    relevant: Bool[Tensor, "n m"] | None = None,
+    *,
+    ks: Sequence[int] = (1, 5, 10),
+) -> Retrieval:
+    """Give recall at those of `ks` that the gallery is large enough for, and the median rank."""
+    n, m = similarity.shape
+    recall = {k: recall_at(similarity, k, relevant) for k in ks if k <= m}
+    return Retrieval(n, m, recall, median_rank(similarity, relevant))
 
 
 def top_k_accuracy(logits: Float[Tensor, "b v"], labels: Int[Tensor, " b"], k: int = 1) -> float:

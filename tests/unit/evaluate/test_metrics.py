@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from zoo.evaluate import median_rank, ranks, recall_at, top_k_accuracy
+from zoo.evaluate import Retrieval, median_rank, ranks, recall_at, retrieval, top_k_accuracy
 
 
 def f64(rows):
@@ -78,6 +78,14 @@ def test_the_median_rank_is_the_middle_one(rows, median):
 
 def test_the_median_rank_knows_what_is_relevant():
     assert median_rank(CAPTIONS, OWNED) == 2.5
+
+
+def test_retrieval_says_all_of_it_for_as_many_as_there_are_to_choose_from():
+    found = retrieval(CAPTIONS, OWNED)
+    assert found == Retrieval(queries=2, gallery=5, recall={1: 0.0, 5: 1.0}, median_rank=2.5)
+    back = retrieval(CAPTIONS.T, OWNED.T, ks=(1, 2, 3))
+    assert back == Retrieval(queries=5, gallery=2, recall={1: 2 / 5, 2: 1.0}, median_rank=2.0)
+    assert retrieval(MIXED).recall == {1: 1 / 4}
 
 
 @pytest.mark.parametrize(("k", "share"), [(1, 1 / 3), (2, 2 / 3), (3, 1.0)])
