@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zoo import ops
 from zoo.checkpoint import CheckpointError
+from zoo.evaluate import Retrieval, retrieval
 from zoo.models import CLIP
 from zoo.tasks.packaged import find
 from zoo.tasks.pictures import Device, Label, Reading, Seer, kind, read, wide
@@ -136,6 +137,26 @@ class Matcher(Seer):
     def describe(self, image: Any, texts: Sequence[str]) -> list[Match]:
         """Rank texts by how they fit a picture."""
         return self.ranked(self.encode_texts(texts), self.encode_images([image])[0])
+
+    def recall(
+        self,
+        images: Iterable[Any],
+        texts: Sequence[str],
+        relevant: Bool[Tensor, "n m"],
+        *,
+        ks: Sequence[int] = (1, 5, 10),
+        **reading: Unpack[Reading],
+    ) -> tuple[Retrieval, Retrieval]:
+        """Say how well texts find their pictures, and pictures their texts.
+
+        `relevant` is True where picture n belongs to text m. A picture that `unreadable` heard of
+        is left out, and with it the texts that belong to no other.
+        """
+        similarity = wide(self.encode_images(images, **reading)) @ wide(self.encode_texts(texts)).T
+        there = ~similarity.isnan().all(1)
+        kept = relevant[there].any(0)
+        similarity, relevant = similarity[there][:, kept], relevant[there][:, kept]
+        return retrieval(similarity.T, relevant.T, ks=ks), retrieval(similarity, relevant, ks=ks)
 
     def ranked(self, rows: Float[Tensor, "b e"], query: Float[Tensor, " e"]) -> list[Match]:
         """Give cosines with one vector and their share among all, best first; NaN is left out."""

@@ -100,7 +100,8 @@ class Seer:
             made: Tensor = self.processor([image])
         except ImageError as error:
             if unreadable is None:
-                raise ImageError(f"picture {index}: {error}") from None
+                named = isinstance(image, str | os.PathLike)
+                raise ImageError(f"{error}" if named else f"picture {index}: {error}") from None
             unreadable(Unreadable(index, str(error)))
             return None
         return made
