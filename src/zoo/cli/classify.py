@@ -1,0 +1,95 @@
+"""Say what is in pictures: a ViT in the classes it was trained on, a CLIP in labels you give.
+
+zoo classify --model VIT cat.png dog.jpg
+zoo classify --model CLIP --labels cat,dog,coffee photos/ --sheet sheet.png
+zoo classify --model CLIP --labels cat,dog --template "a photo of a {}." --template "a {}." cat.png
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from zoo.cli import UsageError
+from zoo.cli.common import emit, model_arguments, model_options, progress, say
+from zoo.cli.pictures import (
+    Skips,
+    check_picture_arguments,
+    draw_sheet,
+    gather,
+    picture_arguments,
+    stopped,
+)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="files, or folders of them")
+    model_arguments(parser)
+    parser.add_argument("--labels", metavar="A,B,...", help="for a CLIP: what to choose from")
+    parser.add_argument(
+        "--template",
+        action="append",
+        metavar="TEXT",
+        help="a sentence with {} for the label, may be given again; default: a photo of a {}.",
+    )
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="classes each; default: 5")
+    picture_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    check_picture_arguments(args)
+    if args.top < 1:
+        raise UsageError(f"--top {args.top}; expected 1 or more")
+    if args.template and args.labels is None:
+        raise UsageError("--template goes with --labels: it says what a label is written in")
+    files = gather(args.pictures)
+    found, skips = classified(args, files)
+    wide = max(len(str(file)) for file in files)
+    for index, (file, labels) in enumerate(zip(files, found, strict=True)):
+        if index in skips.why:
+            record: dict[str, Any] = {"file": str(file), "unreadable": skips.why[index]}
+            text = f"{file!s:<{wide}}  not readable"
+        else:
+            record = {"file": str(file), "labels": [vars(label) for label in labels]}
+            text = table(str(file), labels, wide)
+        emit(args, record, text)
+    skips.conclude()
+    shown = [
+        (file, "\n".join(f"{label.probability:.1%} {label.name}" for label in labels[:2]))
+        for file, labels in zip(files, found, strict=True)
+        if labels
+    ]
+    draw_sheet(args, shown)
+
+
+def classified(args: argparse.Namespace, files: list[Path]) -> tuple[list[Any], Skips]:
+    """Give each file's labels, and what was heard of files that cannot be read."""
+    from zoo.images import ImageError
+    from zoo.tasks import ImageClassifier, Matcher
+    from zoo.tasks.match import TEMPLATES, sentences
+
+    options: dict[str, Any] = {"top": args.top, "at_once": args.batch}
+    skips = Skips(args, files)
+    if args.labels is None:
+        classifier: Any = ImageClassifier.from_folder(args.model, **model_options(args))
+    else:
+        labels = [label.strip() for label in args.labels.split(",")]
+        options |= {"labels": labels, "templates": args.template or TEMPLATES}
+        written = sentences(labels, options["templates"])
+        classifier = Matcher.from_folder(args.model, **model_options(args))
+        for index in classifier.too_long(written):
+            say(f"too long, its end is left out: {written[index]!r}")
+    with progress(len(files), "classifying") as done:
+        try:
+            found = classifier.classify(files, unreadable=skips.hear, done=done, **options)
+        except ImageError as error:
+            raise stopped(error) from None
+    return found, skips
+
+
+def table(file: str, labels: list[Any], wide: int) -> str:
+    """Lay the labels of a file under each other, the file before the first."""
+    names = [file, *[""] * (len(labels) - 1)]
+    return "\n".join(
+        f"{name:<{wide}}  {label.probability:6.1%}  {label.name}"
+        for name, label in zip(names, labels, strict=True)
+    )
