@@ -17,5 +17,5 @@ def models(tmp_path_factory):
 @pytest.fixture
 def filled(models, tmp_path):
     """Put folders in the places that a call of the verb table leaves open."""
-    names = {p.name: str(p) for p in models.iterdir()} | {"out": str(tmp_path / "out")}
+    names = {p.stem: str(p) for p in models.iterdir()} | {"out": str(tmp_path / "out")}
     return lambda line: [word.format(**names) for word in shlex.split(line)]

@@ -4,9 +4,11 @@ The widths are all different, and the weights large enough that every token chan
 """
 
 import json
+import shutil
 
 import tokenizers
 import torch
+from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 
 WORDS = "the a house garden cat dog red green is in of hello world and rain sun".split()
@@ -34,6 +36,44 @@ BERT = {
     "hidden_act": "gelu",
     "pad_token_id": 0,
 }
+VIT = {
+    "model_type": "vit",
+    "architectures": ["ViTForImageClassification"],
+    "image_size": [12, 16],
+    "patch_size": [4, 4],
+    "num_channels": 3,
+    "hidden_size": 20,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 28,
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-6,
+    "id2label": {"0": "circle", "1": "square", "2": "cross"},
+}
+TOWER = {"num_hidden_layers": 2, "layer_norm_eps": 1e-5, "hidden_act": "quick_gelu"}
+CLIP = {
+    "model_type": "clip",
+    "architectures": ["CLIPModel"],
+    "projection_dim": 14,
+    "logit_scale_init_value": 2.6592,
+    "vision_config": TOWER
+    | {
+        "image_size": 16,
+        "patch_size": 4,
+        "num_channels": 3,
+        "hidden_size": 20,
+        "num_attention_heads": 4,
+        "intermediate_size": 28,
+    },
+    "text_config": TOWER
+    | {
+        "max_position_embeddings": 13,
+        "hidden_size": 18,
+        "num_attention_heads": 3,
+        "intermediate_size": 26,
+    },
+}
+COLOURS = {"red": (200, 30, 20), "green": (20, 160, 60), "blue": (30, 60, 200)}
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -85,13 +125,66 @@ def masked_shapes(c):
     return bert_shapes(c, "bert.") | head | {"cls.predictions.bias": (c["vocab_size"],)}
 
 
-def write(folder, config, shapes, tokenizer):
+def vit_shapes(c):
+    d, m, (high, wide) = c["hidden_size"], c["intermediate_size"], c["image_size"]
+    patches = (high // c["patch_size"][0]) * (wide // c["patch_size"][1])
+    tokens = "vit.embeddings"
+    shapes = {
+        f"{tokens}.cls_token": (1, 1, d),
+        f"{tokens}.position_embeddings": (1, patches + 1, d),
+        f"{tokens}.patch_embeddings.projection.weight": (d, c["num_channels"], *c["patch_size"]),
+        f"{tokens}.patch_embeddings.projection.bias": (d,),
+    }
+    for i in range(c["num_hidden_layers"]):
+        layer = f"vit.encoder.layer.{i}"
+        for part in ("query", "key", "value"):
+            shapes |= map_of(f"{layer}.attention.attention.{part}", d, d)
+        shapes |= map_of(f"{layer}.attention.output.dense", d, d)
+        shapes |= affine(f"{layer}.layernorm_before", d) | affine(f"{layer}.layernorm_after", d)
+        shapes |= map_of(f"{layer}.intermediate.dense", m, d)
+        shapes |= map_of(f"{layer}.output.dense", d, m)
+    return shapes | affine("vit.layernorm", d) | map_of("classifier", len(c["id2label"]), d)
+
+
+def tower_shapes(tower, c):
+    d, m = c["hidden_size"], c["intermediate_size"]
+    shapes = {}
+    for i in range(c["num_hidden_layers"]):
+        layer = f"{tower}.encoder.layers.{i}"
+        for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            shapes |= map_of(f"{layer}.self_attn.{part}", d, d)
+        shapes |= affine(f"{layer}.layer_norm1", d) | affine(f"{layer}.layer_norm2", d)
+        shapes |= map_of(f"{layer}.mlp.fc1", m, d) | map_of(f"{layer}.mlp.fc2", d, m)
+    return shapes
+
+
+def clip_shapes(c):
+    see, read, e = c["vision_config"], c["text_config"], c["projection_dim"]
+    d, t, patch = see["hidden_size"], read["hidden_size"], see["patch_size"]
+    tokens, words = "vision_model.embeddings", "text_model.embeddings"
+    shapes = {
+        f"{tokens}.class_embedding": (d,),
+        f"{tokens}.patch_embedding.weight": (d, see["num_channels"], patch, patch),
+        f"{tokens}.position_embedding.weight": (1 + (see["image_size"] // patch) ** 2, d),
+        f"{words}.token_embedding.weight": (read["vocab_size"], t),
+        f"{words}.position_embedding.weight": (read["max_position_embeddings"], t),
+        "visual_projection.weight": (e, d),
+        "text_projection.weight": (e, t),
+        "logit_scale": (),
+    }
+    shapes |= tower_shapes("vision_model", see) | tower_shapes("text_model", read)
+    shapes |= affine("vision_model.pre_layrnorm", d) | affine("vision_model.post_layernorm", d)
+    return shapes | affine("text_model.final_layer_norm", t)
+
+
+def write(folder, config, shapes, tokenizer=None):
     generator = torch.Generator().manual_seed(7)
     folder.mkdir(parents=True)
     tensors = {n: 0.3 * torch.randn(s, generator=generator) for n, s in shapes.items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(config))
-    tokenizer.save(str(folder / "tokenizer.json"))
+    if tokenizer is not None:
+        tokenizer.save(str(folder / "tokenizer.json"))
 
 
 def byte_tokenizer(vocab):
@@ -123,6 +216,56 @@ def word_tokenizer():
     return tokenizer
 
 
+def clip_vocabulary():
+    """List CLIP's way: bytes, bytes that end a word, the merges of a few words, start and end."""
+    letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    merges = []
+    for word in WORDS:
+        *rest, last = word
+        parts = [*rest, last + "</w>"]
+        while len(parts) > 1:
+            merges.append((parts[0], parts[1]))
+            parts[:2] = [parts[0] + parts[1]]
+    merges = list(dict.fromkeys(merges))
+    made = dict.fromkeys(a + b for a, b in merges)
+    tokens = [*letters, *(letter + "</w>" for letter in letters), *made]
+    return [*tokens, "<|startoftext|>", "<|endoftext|>"], merges
+
+
+def write_clip(folder):
+    tokens, merges = clip_vocabulary()
+    text = CLIP["text_config"] | {"vocab_size": len(tokens), "eos_token_id": len(tokens) - 1}
+    config = CLIP | {"text_config": text}
+    write(folder, config, clip_shapes(config))
+    ids = {token: i for i, token in enumerate(tokens)}
+    (folder / "vocab.json").write_text(json.dumps(ids))
+    lines = ["#version: 0.2", *(f"{a} {b}" for a, b in merges)]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "CLIPTokenizer", "model_max_length": 13})
+    )
+    pixels = {
+        "image_processor_type": "CLIPImageProcessor",
+        "size": {"shortest_edge": 16},
+        "crop_size": {"height": 16, "width": 16},
+        "resample": 3,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(pixels))
+
+
+def write_photos(folder):
+    """Draw circles and squares in three colours; the last lies in a folder of its own."""
+    (folder / "more").mkdir(parents=True)
+    for i, (colour, paint) in enumerate(COLOURS.items()):
+        for shape in ("circle", "square"):
+            image = Image.new("RGB", (60 + 10 * i, 50), (240, 240, 225))
+            draw = ImageDraw.Draw(image)
+            (draw.ellipse if shape == "circle" else draw.rectangle)((10, 8, 44, 42), fill=paint)
+            image.save(folder / ("more" if i == 2 else "") / f"{colour}-{shape}.png")
+
+
 def write_all(place):
     """Write the folders that the calls of the verb table speak of."""
     gpt2 = byte_tokenizer(GPT2["vocab_size"])
@@ -134,3 +277,9 @@ def write_all(place):
     write(place / "bert", BERT, bert_shapes(BERT) | pooler, word_tokenizer())
     masked = BERT | {"architectures": ["BertForMaskedLM"]}
     write(place / "masked", masked, masked_shapes(masked), word_tokenizer())
+    write(place / "vit", VIT, vit_shapes(VIT))
+    pixels = {"image_processor_type": "ViTImageProcessor", "size": {"height": 12, "width": 16}}
+    (place / "vit" / "preprocessor_config.json").write_text(json.dumps(pixels))
+    write_clip(place / "clip")
+    write_photos(place / "photos")
+    shutil.copy(place / "photos" / "red-circle.png", place / "photo.png")
