@@ -77,9 +77,9 @@ def test_a_layer_is_what_a_model_cut_off_there_gives(family, part):
     for number, hidden in found.layers.items():
         short = copy.deepcopy(model)
         short.blocks = short.blocks[: number + 1]
-        # BERT has no norm behind its blocks: its `norm` is that of the embeddings
-        behind = (lambda x: x) if family == "bert" else model.norm
-        assert torch.equal(behind(hidden), short.encode(**inputs))
+        # BERT's `norm` is that of the embeddings, CLIP's of images that of the pooled token
+        bare = family == "bert" or part == "image"
+        assert torch.equal(hidden if bare else model.norm(hidden), short.encode(**inputs))
     assert torch.equal(found.last, model.encode(**inputs))
 
 
