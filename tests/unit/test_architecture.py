@@ -22,6 +22,7 @@ FLOORS = {
     "testing": 0,
     "ops.table": 1,
     "ops.table_fused": 1,
+    "ops.table_vision": 1,
     "testing.reference": 2,
     "nn": 1,
     "objectives": 1,

@@ -85,37 +85,44 @@ class Unpatches(Function):
         return unpatches_forward(t, ctx.patch, ctx.grid)
 
 
-def patches(x: Float[Tensor, "*b c y x"], patch: Pair) -> Float[Tensor, "*b p k"]:
+def patches(images: Float[Tensor, "*b c y x"], patch: Pair) -> Float[Tensor, "*b p k"]:
     """Cut images into patches of (height, width) pixels: rows from the top left, row by row.
 
     Raises ValueError for an image that is no multiple of the patch.
     """
-    check_float("patches", x=x)
+    check_float("patches", images=images)
     check_pair("patches", "patch", patch, 1)
-    if x.ndim < 3:
-        raise ValueError(f"patches: x {tuple(x.shape)} is no image; give (..., c, height, width)")
-    if x.shape[-2] % patch[0] or x.shape[-1] % patch[1]:
-        size = tuple(x.shape[-2:])
-        raise ValueError(f"patches: images of {size} are no multiple of the patch {tuple(patch)}")
-    return run(Patches, x, (patch[0], patch[1]))
+    if images.ndim < 3:
+        shape = tuple(images.shape)
+        raise ValueError(f"patches: {shape} is no image; give (..., c, height, width)")
+    if images.shape[-2] % patch[0] or images.shape[-1] % patch[1]:
+        size = tuple(images.shape[-2:])
+        raise ValueError(
+            f"patches: images of {size} are no multiple of the patch {tuple(patch)}; "
+            "crop or resize them"
+        )
+    return run(Patches, images, (patch[0], patch[1]))
 
 
-def unpatches(x: Float[Tensor, "*b p k"], patch: Pair, grid: Pair) -> Float[Tensor, "*b c y x"]:
+def unpatches(rows: Float[Tensor, "*b p k"], patch: Pair, grid: Pair) -> Float[Tensor, "*b c y x"]:
     """Put patches of (height, width) pixels together to images of `grid` (down, across) patches.
 
     Raises ValueError for rows that are no patches, or not as many as the grid has.
     """
-    check_float("unpatches", x=x)
+    check_float("unpatches", rows=rows)
     check_pair("unpatches", "patch", patch, 1)
     check_pair("unpatches", "grid", grid, 0)
-    if x.ndim < 2 or x.shape[-2] != grid[0] * grid[1]:
+    if rows.ndim < 2 or rows.shape[-2] != grid[0] * grid[1]:
         raise ValueError(
-            f"unpatches: x {tuple(x.shape)} does not fill the grid {tuple(grid)}; "
+            f"unpatches: rows {tuple(rows.shape)} do not fill the grid {tuple(grid)}; "
             f"give (..., {grid[0] * grid[1]}, c height width)"
         )
-    if x.shape[-1] % (patch[0] * patch[1]):
-        raise ValueError(f"unpatches: rows of {x.shape[-1]} hold no patches of {tuple(patch)}")
-    return run(Unpatches, x, (patch[0], patch[1]), (grid[0], grid[1]))
+    if rows.shape[-1] % (patch[0] * patch[1]):
+        raise ValueError(
+            f"unpatches: rows of {rows.shape[-1]} hold no patches of {tuple(patch)}; "
+            f"give a multiple of {patch[0] * patch[1]}"
+        )
+    return run(Unpatches, rows, (patch[0], patch[1]), (grid[0], grid[1]))
 
 
 def check_pair(op: str, name: str, pair: Pair, least: int) -> None:

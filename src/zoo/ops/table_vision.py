@@ -40,15 +40,15 @@ def patches_reference(x: Tensor, patch: tuple[int, int]) -> Tensor:
 
 def patches_errors() -> Iterator[Refusal]:
     x = randn(1, 3, 4, 6)
-    match = r"^patches: images of \(4, 6\) are no multiple of the patch \(4, 4\)$"
+    match = r"^patches: images of \(4, 6\) are no multiple of the patch \(4, 4\); crop or"
     yield Refusal("width", (x, (4, 4)), {}, ValueError, match)
-    match = r"^patches: images of \(4, 6\) are no multiple of the patch \(3, 3\)$"
+    match = r"^patches: images of \(4, 6\) are no multiple of the patch \(3, 3\); crop or"
     yield Refusal("height", (x, (3, 3)), {}, ValueError, match)
     match = r"^patches: patch is \(0, 2\); give \(height, width\) from 1$"
     yield Refusal("zero", (x, (0, 2)), {}, ValueError, match)
-    match = r"^patches: x \(4, 6\) is no image"
+    match = r"^patches: \(4, 6\) is no image; give"
     yield Refusal("matrix", (x[0, 0], (2, 2)), {}, ValueError, match)
-    yield Refusal("bytes", (x.byte(), (2, 2)), {}, TypeError, "^patches: x is torch.uint8; ")
+    yield Refusal("bytes", (x.byte(), (2, 2)), {}, TypeError, "^patches: images is torch.uint8; ")
 
 
 def unpatches_samples() -> Iterator[Sample]:
@@ -75,14 +75,14 @@ def unpatches_reference(x: Tensor, patch: tuple[int, int], grid: tuple[int, int]
 
 def unpatches_errors() -> Iterator[Refusal]:
     x = randn(1, 4, 12)
-    match = r"^unpatches: x \(1, 4, 12\) does not fill the grid \(2, 3\); give \(..., 6, c height"
+    match = r"^unpatches: rows \(1, 4, 12\) do not fill the grid \(2, 3\); give \(..., 6, c height"
     yield Refusal("grid", (x, (2, 3), (2, 3)), {}, ValueError, match)
-    match = r"^unpatches: rows of 12 hold no patches of \(5, 1\)$"
+    match = r"^unpatches: rows of 12 hold no patches of \(5, 1\); give a multiple of 5$"
     yield Refusal("patch", (x, (5, 1), (2, 2)), {}, ValueError, match)
     match = r"^unpatches: grid is \(-2, -2\); give \(height, width\) from 0$"
     yield Refusal("negative", (x, (2, 3), (-2, -2)), {}, ValueError, match)
     yield Refusal(
-        "bytes", (x.byte(), (2, 3), (2, 2)), {}, TypeError, "^unpatches: x is torch.uint8"
+        "bytes", (x.byte(), (2, 3), (2, 2)), {}, TypeError, "^unpatches: rows is torch.uint8"
     )
 
 
