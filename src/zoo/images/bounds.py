@@ -68,10 +68,8 @@ def check_tags(data: bytes, where: str) -> None:
 
 
 def check_header(image: Any, data: bytes, where: str, max_pixels: int) -> None:
-    """Raise ImageError for what a header says is nothing, or too much to decode."""
+    """Raise ImageError for what a header says is too much to decode; Pillow refuses no pixels."""
     width, height = image.size
-    if width < 1 or height < 1:
-        raise ImageError(f"{where} has no pixels: it is {width} x {height}")
     if width * height > max_pixels:
         raise ImageError(
             f"{where} is {width} x {height}, more than {max_pixels:,} pixels; "

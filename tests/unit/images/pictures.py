@@ -212,12 +212,12 @@ def scans(side, extra):
     return data[:-2] + data[data.rindex(b"\xff\xc4") : -2] * extra + data[-2:]
 
 
-def many(tag, count, order="<"):
+def many(tag, count, order="<", kind=4):
     """Make a TIFF with so many numbers under one tag, all of them there."""
-    data = tiff(np.zeros((9, 9), dtype=np.uint8), {258: 8, tag: 0}, order)
+    data = tiff(GREY, {258: 8, tag: 0}, order)
     entry = struct.pack(order + "HHL", tag, 4, 1)
     place = data.index(entry)
-    named = struct.pack(order + "HHLL", tag, 4, count, len(data))
+    named = struct.pack(order + "HHLL", tag, kind, count, len(data))
     return data[:place] + named + data[place + 12 :] + struct.pack(order + "L", 8) * count
 
 
@@ -237,6 +237,8 @@ def tiles(width, height, kind=4):
         data = data[:place] + struct.pack("<" + fmt, *values) + data[place + 12 :]
     return data
 
+
+SOUND["a tiff with much metadata, in bytes"] = (many(700, 10**6, kind=1), grey(GREY), 0)
 
 TEXT = zlib.compress(b"a" * 2_000_000)
 ROW = b"\0" * 6
@@ -267,11 +269,11 @@ HOSTILE = {
         png(5, 3)[:41] + b"\xff" * 8 + png(5, 3)[41:],
         "damaged|cannot be read",
     ),
-    "a png of no width": (png(0, 3, ROW), "damaged|no pixels"),
-    "a png of no height": (png(5, 0, ROW), "damaged|no pixels"),
-    "a gif of no size": (gif(0, 0), "damaged|no pixels|cannot be read"),
-    "a bmp of no size": (bmp(0, 0), "damaged|no pixels|cannot be read"),
-    "a tiff of no size": (tiff(GREY, {256: 0, 258: 8}), "damaged|no pixels|cannot be read"),
+    "a png of no width": (png(0, 3, ROW), "is damaged"),
+    "a png of no height": (png(5, 0, ROW), "is damaged"),
+    "a gif of no size": (gif(0, 0), "is damaged"),
+    "a bmp of no size": (bmp(0, 0), "is damaged"),
+    "a tiff of no size": (tiff(GREY, {256: 0, 258: 8}), "is damaged"),
     "a png of 900 million pixels": (png(30_000, 30_000), "900000000 pixels.* make it smaller"),
     "a png of 144 million pixels": (png(12_000, 12_000), "12000 x 12000, more than 89,478,485 pix"),
     "a bmp of 144 million pixels": (bmp(12_000, 12_000), "12000 x 12000, more than 89,478,485 pix"),

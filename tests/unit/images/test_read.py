@@ -130,6 +130,28 @@ def test_what_is_no_plain_file_is_refused_at_once(name, tmp_path):
         read_image(path)
 
 
+class Swapped(os.PathLike):
+    """A path that leads to a file when it is looked at, and elsewhere when it is opened."""
+
+    def __init__(self, *paths):
+        self.paths = list(paths)
+
+    def __str__(self):
+        return "picture.png"
+
+    def __fspath__(self):
+        return str(self.paths.pop(0))
+
+
+def test_a_file_that_becomes_a_pipe_is_not_waited_for(tmp_path):
+    file, pipe = tmp_path / "picture.png", tmp_path / "pipe"
+    file.write_bytes(saved(RGB))
+    os.mkfifo(pipe)
+    with pytest.raises(ImageError, match=r"picture\.png is not a plain file"):
+        read_image(Swapped(file, pipe))
+    np.testing.assert_array_equal(pixels(Swapped(file, file)), RGB)
+
+
 class Broken(io.RawIOBase):
     def read(self, size=-1):
         raise OSError(5, "Input/output error")
