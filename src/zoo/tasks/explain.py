@@ -149,8 +149,8 @@ class Explainer:
             from zoo.images import ImageProcessor
 
             processor = ImageProcessor.from_folder(place)
-        mean = model.head_name is None and (place / "1_Pooling").is_dir()
-        mean = mean and read_embedding_config(place).pooling == "mean"
+        embedder = (place / "1_Pooling").is_dir()  # without, a BERT says nothing about its answer
+        mean = embedder and read_embedding_config(place).pooling == "mean"
         return cls(model, tokenizer, processor, mean=mean)
 
     def picture(

@@ -8,7 +8,7 @@ from PIL import Image
 
 from zoo.checkpoint import CheckpointError
 from zoo.evaluate.rollout import over_heads
-from zoo.images import ImageProcessor
+from zoo.images import ImageProcessor, heat, token_heat
 from zoo.models import BERT, CLIP, GPT2, BERTConfig, CLIPConfig, GPT2Config, ViT, ViTConfig
 from zoo.tasks.explain import (
     Explainer,
@@ -241,11 +241,23 @@ def test_a_grey_picture_is_drawn_like_any_other():
     assert (found.view.mode, found.draw().mode) == ("RGB", "RGB")
 
 
-def test_drawings_are_pictures():
+def test_a_picture_is_drawn_from_its_least_share_to_its_largest():
+    found = seeing().picture(picture())
+    assert found.draw().tobytes() == heat(found.view, from_least(found.shares)).tobytes()
+
+
+def test_a_text_is_drawn_by_the_largest_word_beside_the_reader():
+    found = reading("gpt2").text("the cat sat", token=2)
+    words = torch.arange(len(found.tokens)) != 2
+    expected = token_heat(found.tokens, of_largest(found.shares, words), width=300)
+    assert found.draw(width=300).tobytes() == expected.tobytes()
+    assert found.draw().width == 720
+
+
+def test_drawings_stand_one_below_the_other():
     explainer, noise = both(), picture()
     seen, read = explainer.picture(noise), explainer.text("a cat")
     drawings = [seen.draw(), read.draw()]
-    assert {d.mode for d in drawings} == {"RGB"}
     (a, b), sheet = drawings, stacked(drawings)
     assert sheet.size == (max(a.width, b.width), a.height + b.height)
     assert sheet.crop((0, 0, *a.size)).tobytes() == a.tobytes()
