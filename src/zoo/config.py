@@ -9,6 +9,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin
 
 C = TypeVar("C")
@@ -44,12 +45,14 @@ class ConfigError(ValueError):
 class Key:
     """One of our fields: its published names, and how their words become ours.
 
-    All of `theirs` are written; `also` are other names that some files use.
+    All of `theirs` are written; `also` are other names that some files use. A `pair` is two sizes,
+    (height, width), which files write as one number when they are equal.
     """
 
     theirs: tuple[str, ...]
     words: Mapping[str, str] | None = None
     also: tuple[str, ...] = ()
+    pair: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class ConfigTable:
     """The published config of a family.
 
     `fixed` are keys that must have one value when they are there, `harmless` those that mean
-    nothing here; `architectures` tells which head a published class name stands for.
+    nothing here; `architectures` tells which head a published class name stands for. `sections` are
+    tables inside the config, whose keys are named "section.key"; `aliases` are other model types.
     """
 
     model_type: str
@@ -65,6 +69,8 @@ class ConfigTable:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     harmless: frozenset[str] = frozenset()
     architectures: Mapping[str, str | None] = field(default_factory=dict)
+    sections: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
 
 
 def from_theirs(
@@ -72,8 +78,9 @@ def from_theirs(
 ) -> C:
     """Read a published config; raise ConfigError for what is wrong or not supported."""
     kind = theirs.get("model_type", table.model_type)
-    if kind != table.model_type:
+    if kind != table.model_type and kind not in table.aliases:
         raise ConfigError(f"model_type is {kind!r}, not {table.model_type!r}")
+    theirs = flat(table, theirs)
     for name, value in table.fixed.items():
         if name in theirs and theirs[name] != value:
             raise ConfigError(f"{name} = {theirs[name]!r} is not supported; only {value!r} is")
@@ -90,7 +97,7 @@ def from_theirs(
                 raise ConfigError(
                     f"{first} = {value!r} and {other} = {second!r} differ; one number serves both"
                 )
-        values[ours] = word(first, value, key.words)
+        values[ours] = pair_of(first, value) if key.pair else word(first, value, key.words)
     values.update(read_labels(theirs))
     values = typed(config, values)
     try:
@@ -105,7 +112,8 @@ def typed(config: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(values)
     for name, value in values.items():
         hint: Any = hints[name]
-        kinds = {get_origin(kind) or kind for kind in get_args(hint) or (hint,)}
+        members = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        kinds = {get_origin(kind) or kind for kind in members}
         if type(value) is int and int not in kinds and float in kinds and abs(value) < LARGEST:
             result[name] = float(value)
         elif type(value) not in kinds:
@@ -122,13 +130,50 @@ def word(name: str, value: Any, words: Mapping[str, str] | None) -> Any:
     return words[value]
 
 
+def pair_of(name: str, value: Any) -> tuple[int, int]:
+    """Read one size for both sides, or two."""
+    sizes = value if isinstance(value, list | tuple) else (value, value)
+    if len(sizes) != 2 or not all(type(size) is int for size in sizes):
+        raise ConfigError(f"{name} is {str(value)[:40]!r}; expected a size or [height, width]")
+    return sizes[0], sizes[1]
+
+
+def flat(table: ConfigTable, theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Name the keys of sections "section.key"; old files repeat a section as `section_dict`."""
+    result = {k: v for k, v in theirs.items() if k.removesuffix("_dict") not in table.sections}
+    for section in table.sections:
+        for name in (section, f"{section}_dict"):
+            inner = theirs.get(name)
+            if inner is None:
+                continue
+            if not isinstance(inner, Mapping):
+                raise ConfigError(f"{name} is {str(inner)[:40]!r}; expected a table")
+            result.update({f"{section}.{key}": value for key, value in inner.items()})
+    return result
+
+
+def nested(table: ConfigTable, theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Undo `flat`."""
+    result: dict[str, Any] = {}
+    for name, value in theirs.items():
+        section, dot, key = name.partition(".")
+        if dot and section in table.sections:
+            result.setdefault(section, {})[key] = value
+        else:
+            result[name] = value
+    return result
+
+
 def refuse_unknown(table: ConfigTable, theirs: Mapping[str, Any]) -> None:
     known = {name for key in table.keys.values() for name in key.theirs + key.also}
     known |= HARMLESS | table.harmless | set(table.fixed)
     strange = {
         name: value
         for name, value in theirs.items()
-        if name not in known and value and not isinstance(value, str)
+        if name not in known
+        and not (name.split(".")[0] in table.sections and name.split(".", 1)[1] in known)
+        and value
+        and not isinstance(value, str)
     }
     if strange:
         raise ConfigError(
@@ -165,6 +210,8 @@ def to_theirs(table: ConfigTable, config: Any, architecture: str) -> dict[str, A
     result: dict[str, Any] = {"architectures": [architecture], "model_type": table.model_type}
     for ours, key in table.keys.items():
         value = getattr(config, ours)
+        if key.pair:
+            value = value[0] if value[0] == value[1] else list(value)
         if key.words is not None:
             value = next(theirs for theirs, mine in key.words.items() if mine == value)
         result.update(dict.fromkeys(key.theirs, value))
@@ -172,7 +219,7 @@ def to_theirs(table: ConfigTable, config: Any, architecture: str) -> dict[str, A
     result["id2label"] = {str(i): name for i, name in enumerate(names)}
     result["label2id"] = {name: i for i, name in enumerate(names)}
     result.update(table.fixed)
-    return result
+    return nested(table, result)
 
 
 def check_numbers(config: Any, *, whole: tuple[str, ...], rates: tuple[str, ...]) -> None:
@@ -192,19 +239,49 @@ def check_numbers(config: Any, *, whole: tuple[str, ...], rates: tuple[str, ...]
 
 
 def check_shared(config: Any) -> None:
-    """Check what every transformer here has: heads that divide the width, eps, labels, pad."""
-    if config.width % config.heads:
-        raise ValueError(f"width {config.width} is not a multiple of heads {config.heads}")
+    """Check what every transformer here has, and what only those that read tokens have."""
+    check_heads("width", config.width, "heads", config.heads)
+    check_eps_and_labels(config)
+    pad = config.pad
+    if pad is not None and (isinstance(pad, bool) or not isinstance(pad, int)):
+        raise ValueError(f"pad is {pad!r}; expected an id or None")
+    check_switches(config, "tied")
+
+
+def check_heads(what: str, width: int, how: str, heads: int) -> None:
+    """Refuse a width that the heads cannot share."""
+    if width % heads:
+        raise ValueError(f"{what} {width} is not a multiple of {how} {heads}")
+
+
+def check_eps_and_labels(config: Any) -> None:
+    """Check that eps is positive, and that there is a label a class."""
     eps = config.eps
     if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 < eps < math.inf:
         raise ValueError(f"eps is {eps!r}; expected a positive number")
     if config.labels is not None and len(config.labels) != config.classes:
         raise ValueError(f"{len(config.labels)} labels for {config.classes} classes")
-    pad = config.pad
-    if pad is not None and (isinstance(pad, bool) or not isinstance(pad, int)):
-        raise ValueError(f"pad is {pad!r}; expected an id or None")
-    if not isinstance(config.tied, bool):
-        raise ValueError(f"tied is {config.tied!r}; expected true or false")
+
+
+def check_switches(config: Any, *names: str) -> None:
+    """Refuse what is neither true nor false."""
+    for name in names:
+        value = getattr(config, name)
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} is {value!r}; expected true or false")
+
+
+def check_grid(config: Any) -> None:
+    """Check that the sizes of image and patch are pairs, and that patches tile the image."""
+    for name in ("image", "patch"):
+        pair = getattr(config, name)
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise ValueError(f"{name} is {pair!r}; expected (height, width) in pixels")
+        for size in pair:
+            if type(size) is not int or not 1 <= size <= LARGEST:
+                raise ValueError(f"{name} is {pair!r}; expected two sizes from 1 to {LARGEST}")
+    if any(side % size for side, size in zip(config.image, config.patch, strict=True)):
+        raise ValueError(f"image {config.image} is not a multiple of patch {config.patch}")
 
 
 def check_size(parameters: int) -> None:

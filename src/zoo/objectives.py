@@ -1,17 +1,22 @@
 """Objectives: (model, batch) -> loss, one a task.
 
 A batch names its fields as the models do, and adds `labels`, where -100 does not count. Language
-objectives never form the (tokens, vocab) logits: see zoo.ops.linear_cross_entropy.
+objectives never form the (tokens, vocab) logits: see zoo.ops.linear_cross_entropy, and the
+contrastive one no (images, texts) logits when they are many.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd import Function
 
 from zoo import ops
+from zoo.ops._function import wide
 
 IGNORE = -100  # a label that does not count
 
@@ -67,6 +72,91 @@ def span(model: Any, batch: Batch, *, reduction: str = "mean") -> Float[Tensor, 
     )
 
 
+def masked_image(model: Any, batch: Batch, *, reduction: str = "mean") -> Float[Tensor, ""]:
+    """Draw the patches that `bool_masked_pos` hides: the absolute error of their pixels.
+
+    SimMIM (Xie et al. 2022, section 3.2); the mean counts hidden pixels, and is 0 without any.
+    """
+    pixels, masked = batch["pixel_values"], batch["bool_masked_pos"]
+    b, c, *size = pixels.shape
+    drawn = model(**inputs_of(batch))
+    grid = [side // step for side, step in zip(size, model.config.patch, strict=True)]
+    hidden = masked.view(b, 1, grid[0], 1, grid[1], 1)
+    shape = (b, c, grid[0], model.config.patch[0], grid[1], model.config.patch[1])
+    error = wide(drawn - pixels).abs().view(shape)
+    total = (error * hidden).sum()
+    if reduction == "sum":
+        return total
+    return total / (masked.sum() * c * math.prod(model.config.patch)).clamp_min(1)
+
+
+def match(model: Any, batch: Batch, *, reduction: str = "mean") -> Float[Tensor, ""]:
+    """Find each image's text and each text's image among all of the batch, and of all processes.
+
+    The symmetric contrastive loss (Radford et al. 2021, figure 3), or the pairwise one (Zhai et al.
+    2023) where the model has a logit bias. With more than one process each takes its own rows of
+    the global loss, so gradients averaged over processes are those of one process with all rows;
+    the rows must be as many in each. `reduction="sum"` is the mean times the rows.
+    """
+    images = model.encode_image(batch["pixel_values"])
+    texts = model.encode_text(batch["input_ids"], batch.get("attention_mask"))
+    rows = images.shape[0]
+    if model.logit_bias is not None:
+        loss = ops.pairwise_sigmoid(gather(images), gather(texts), model.scale(), model.logit_bias)
+    elif processes() == 1:
+        loss = ops.contrastive(images, texts, model.scale())
+    else:
+        own = torch.arange(rows, device=images.device) + rows * dist.get_rank()
+        sides = ((images, gather(texts)), (texts, gather(images)))
+        scale = model.scale()
+        loss = sum(ops.linear_cross_entropy(scale * x, all_, own) for x, all_ in sides) / 2
+    return loss if reduction == "mean" else loss * rows
+
+
+def processes() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+class Gather(Function):
+    """Rows of all processes, in the order of their ranks; gradients of all of them are added up.
+
+    Collectives are no torch.func citizens: there is no vmap rule, and torch says so.
+    """
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        parts = [torch.empty_like(x) for _ in range(processes())]
+        dist.all_gather(parts, x.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        (ctx.rows,) = (inputs[0].shape[0],)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        dy = dy.contiguous().clone()
+        dist.all_reduce(dy)
+        first = ctx.rows * dist.get_rank()
+        return dy[first : first + ctx.rows]
+
+
+def gather(x: Float[Tensor, "n e"]) -> Float[Tensor, "m e"]:
+    """Give the rows of all processes; x itself where there is one.
+
+    Raises ValueError when processes hold different numbers of rows.
+    """
+    if processes() == 1:
+        return x
+    rows = torch.tensor([x.shape[0]], device=x.device)
+    held = [torch.empty_like(rows) for _ in range(processes())]
+    dist.all_gather(held, rows)
+    counts = [int(count) for count in held]
+    if len({*counts}) > 1:
+        raise ValueError(f"processes hold {counts} rows; give each as many, or drop the last batch")
+    return Gather.apply(x)
+
+
 # head -> its objective
 OBJECTIVES: dict[str, Callable[..., Tensor]] = {
     "lm": next_token,
@@ -76,4 +166,7 @@ OBJECTIVES: dict[str, Callable[..., Tensor]] = {
     "token": classification,
     "multiple_choice": classification,
     "span": span,
+    "image": classification,
+    "masked_image": masked_image,
+    "match": match,
 }

@@ -1,5 +1,6 @@
 """Loading and saving whole folders: strict by default, every fault listed, nothing half-loaded."""
 
+import dataclasses
 import json
 import random
 import time
@@ -16,7 +17,7 @@ from zoo.models.convert import convert
 def tiny(family, head, dtype=torch.float64, **changes):
     torch.manual_seed(0)
     spec = MODELS[family]
-    config = spec.config(**vars(spec.presets[f"{family}-tiny"]) | changes)
+    config = dataclasses.replace(spec.presets[f"{family}-tiny"], **changes)
     return spec.build(config, head).to(dtype).eval()
 
 
@@ -49,7 +50,7 @@ def same(one, other):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize(("family", "head"), [(f, h) for f in MODELS for h in MODELS[f].heads])
 def test_saving_and_loading_gives_the_same_bits(tmp_path, family, head, dtype):
-    model = tiny(family, head, dtype, classes=3)
+    model = tiny(family, head, dtype, classes=3, labels=None)
     model.save_pretrained(tmp_path)
     again = load(tmp_path, dtype=dtype)
     assert (type(again), again.head_name, again.config) == (type(model), head, model.config)
@@ -57,7 +58,7 @@ def test_saving_and_loading_gives_the_same_bits(tmp_path, family, head, dtype):
     assert all(p.dtype == dtype and p.requires_grad for p in again.parameters())
 
 
-@pytest.mark.parametrize("family", MODELS)
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
 @pytest.mark.parametrize("tied", [True, False])
 def test_tied_weights_stay_tied_and_untied_ones_apart(tmp_path, family, tied):
     model = tiny(family, MODELS[family].heads[0], tied=tied)
@@ -205,13 +206,21 @@ def hostile_configs(count):
     for number in range(count):
         family = draw.choice(sorted(MODELS))
         table = MODELS[family].config_keys
-        numbers = ("vocab", "context", "width", "depth", "heads", "hidden")
-        fields = [key.theirs[0] for name, key in table.keys.items() if name in numbers]
+        numbers = ("vocab", "context", "width", "depth", "heads", "hidden", "image", "patch")
+        fields = [key.theirs[0] for name, key in table.keys.items() if name.endswith(numbers)]
         chosen = draw.sample(fields, draw.randint(1, 3))
         changes = {name: draw.choice(values) for name in chosen}
         if changes == {"n_inner": None}:  # null is how GPT-2 says 4 widths
             changes = {"n_inner": -1}
         yield number, family, changes
+
+
+def changed(config, changes):
+    """Set keys, of sections too."""
+    for name, value in changes.items():
+        *section, key = name.split(".")
+        (config[section[0]] if section else config)[key] = value
+    return config
 
 
 def test_500_hostile_configs_are_each_one_clear_error(tmp_path):
@@ -220,7 +229,7 @@ def test_500_hostile_configs_are_each_one_clear_error(tmp_path):
     originals = {f: (tmp_path / f / "config.json").read_text() for f in MODELS}
     slowest = 0.0
     for number, family, changes in hostile_configs(500):
-        config = json.loads(originals[family]) | changes
+        config = changed(json.loads(originals[family]), changes)
         text = json.dumps(config) if number % 2 else json.dumps(config).replace("NaN", "1e999")
         (tmp_path / family / "config.json").write_text(text)
         start = time.process_time()

@@ -16,21 +16,31 @@ def read(family, theirs, **options):
     return from_theirs(TABLES[family], CONFIGS[family], theirs, **options)
 
 
-@pytest.mark.parametrize("family", sorted(MODELS))
+CHANGES = (
+    {},
+    {"dropout": 0.25, "attention_dropout": 0.5, "head_dropout": 0.0},
+    {"dropout": 0.25, "drop_path": 0.5},
+    {"attention_dropout": 0.5},
+    {"gelu": "quick"},
+    {"pad": None},
+    {"pad": 5},
+    {"tied": False},
+    {"classes": 3},
+    {"classes": 3, "labels": ("a", "b", "c")},
+    {"eps": 1e-3},
+    {"image": (672, 1120), "channels": 1},
+    {"image": (64, 64), "patch": (4, 8), "antialias": False},
+    {"registers": 3, "prefix_positions": 0, "layer_scale": 0.5, "qkv_bias": False},
+    {"class_token": False, "prefix_positions": 0, "pooling": "mean", "pooled_norm": True},
+    {"end": 3, "scale": 1.5, "bias": -10.0},
+)
+FIELDS = {name: {f.name for f in dataclasses.fields(kind)} for name, kind in CONFIGS.items()}
+
+
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"dropout": 0.25, "attention_dropout": 0.5, "head_dropout": 0.0},
-        {"gelu": "quick"},
-        {"pad": None},
-        {"pad": 5},
-        {"tied": False},
-        {"classes": 3},
-        {"classes": 3, "labels": ("a", "b", "c")},
-        {"eps": 1e-3},
-    ],
-    ids=repr,
+    ("family", "changes"),
+    [(f, changes) for f in sorted(MODELS) for changes in CHANGES if changes.keys() <= FIELDS[f]],
+    ids=str,
 )
 def test_a_config_comes_back_from_its_published_form(family, changes):
     for config in MODELS[family].presets.values():
@@ -53,6 +63,13 @@ def test_a_config_comes_back_from_its_published_form(family, changes):
         ("bert", {"id2label": {"0": "ham", "1": "spam"}}, "labels", ("ham", "spam")),
         ("bert", {"id2label": {"0": "LABEL_0"}}, "classes", 1),
         ("bert", {"num_labels": 7}, "classes", 7),
+        ("vit", {"image_size": 32, "patch_size": [8, 4]}, "image", (32, 32)),
+        ("vit", {"image_size": 32, "patch_size": [8, 4]}, "patch", (8, 4)),
+        ("clip", {"vision_config": {"hidden_size": 24, "dropout": 0.0}}, "image_width", 24),
+        ("clip", {"text_config": {"hidden_size": 16}}, "text_width", 16),
+        ("clip", {"text_config_dict": {"hidden_size": 16}}, "text_width", 16),
+        ("clip", {"text_config": None, "vision_config_dict": None}, "text_width", 512),
+        ("clip", {"text_config": {"projection_dim": 9}, "projection_dim": 24}, "embed", 24),
         ("bert", {"classifier_dropout": None, "hidden_dropout_prob": 0.3}, "head_dropout", 0.3),
     ],
     ids=repr,

@@ -3,29 +3,42 @@
 from pathlib import Path
 from typing import Any
 
-from zoo.checkpoint import CheckpointError, read_folder, resolve
-from zoo.models import bert, gpt2
+from zoo.checkpoint import CheckpointError, Folder, read_folder, resolve
+from zoo.models import bert, clip, gpt2, vit
 from zoo.models.base import LoadReport, Model
 from zoo.models.bert import BERT, BERTConfig
+from zoo.models.clip import CLIP
+from zoo.models.clip_config import CLIPConfig
 from zoo.models.gpt2 import GPT2, GPT2Config
 from zoo.models.spec import ModelSpec
+from zoo.models.vit import ViT
+from zoo.models.vit_config import ViTConfig
 
-MODELS = {"bert": bert.SPEC, "gpt2": gpt2.SPEC}
+MODELS = {"bert": bert.SPEC, "clip": clip.SPEC, "gpt2": gpt2.SPEC, "vit": vit.SPEC}
 
 
-def load(folder_or_name: str | Path, *, offline: bool | None = None, **options: Any) -> BERT | GPT2:
+def family_of(folder: Folder) -> ModelSpec:
+    """Find the family that a folder's config names; raise CheckpointError for a strange one."""
+    kind = folder.config.get("model_type")
+    for spec in MODELS.values():
+        if isinstance(kind, str) and kind in (
+            spec.config_keys.model_type,
+            *spec.config_keys.aliases,
+        ):
+            return spec
+    raise CheckpointError(
+        f"{folder.path}: config.json: model_type is {kind!r}; the zoo has {sorted(MODELS)}"
+    )
+
+
+def load(folder_or_name: str | Path, *, offline: bool | None = None, **options: Any) -> Any:
     """Read a checkpoint of any family; the config's `model_type` says which.
 
     Options are those of `Model.from_pretrained`. Raises CheckpointError for a family that is not
     in the zoo.
     """
     folder = read_folder(resolve(folder_or_name, offline=offline))
-    kind = folder.config.get("model_type")
-    if not isinstance(kind, str) or kind not in MODELS:
-        raise CheckpointError(
-            f"{folder.path}: config.json: model_type is {kind!r}; the zoo has {sorted(MODELS)}"
-        )
-    return MODELS[kind].build.from_folder(folder, **options)
+    return family_of(folder).build.from_folder(folder, **options)
 
 
 def preset(name: str) -> tuple[ModelSpec, Any]:
@@ -39,14 +52,19 @@ def preset(name: str) -> tuple[ModelSpec, Any]:
 
 __all__ = [
     "BERT",
+    "CLIP",
     "GPT2",
     "MODELS",
     "BERTConfig",
+    "CLIPConfig",
     "CheckpointError",
     "GPT2Config",
     "LoadReport",
     "Model",
     "ModelSpec",
+    "ViT",
+    "ViTConfig",
+    "family_of",
     "load",
     "preset",
 ]

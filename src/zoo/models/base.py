@@ -5,6 +5,7 @@ tables and knows no family.
 """
 
 import fnmatch
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from zoo import config as configs
 from zoo import keymap
 from zoo.checkpoint import CheckpointError, Folder, read_folder, resolve, write_folder
+from zoo.models import probe
 from zoo.models.look import Inspectable
 from zoo.models.spec import ModelSpec
 
@@ -115,7 +117,7 @@ class Model(Inspectable, nn.Module):
         """Build the model that an opened folder describes; see `from_pretrained`."""
         if not dtype.is_floating_point:
             raise ValueError(f"dtype {dtype} is not a floating point type")
-        published = dict(folder.config)
+        published = cls.published(dict(folder.config))
         if classes is not None:
             published = {k: v for k, v in published.items() if k not in ("id2label", "label2id")}
             published["num_labels"] = classes
@@ -130,7 +132,7 @@ class Model(Inspectable, nn.Module):
         keys = cls.spec.keys(config)
         plan = keymap.plan(keys, head, folder.tensors)
         faults = Faults(unexpected=list(plan.unexpected) if strict else [])
-        refuse_depth(folder, plan, config.depth)
+        refuse_depth(folder, plan, cls.depths(config, head))
         with torch.device("meta"):
             model = cls(config, head=head)
         wanted = {name: tuple(p.shape) for name, p in model.named_parameters()}
@@ -151,6 +153,7 @@ class Model(Inspectable, nn.Module):
         if faults.sentence():
             raise CheckpointError(
                 f"{folder.path} does not fit {cls.__name__} with head {head!r}: {faults.sentence()}"
+                + ("; fresh=[...] of our names starts them anew" if faults.missing else "")
             )
         state = {
             name: place(keymap.combine(rule, [folder.tensors[n].read() for n in theirs]), dtype)
@@ -163,6 +166,9 @@ class Model(Inspectable, nn.Module):
             state.update({n: p.detach() for n, p in whole.named_parameters() if n in new})
         model.load_state_dict(state, assign=True, strict=False)
         model.tie()
+        wrong = probe.complaint(model, folder.metadata, model.stacks())
+        if wrong is not None:
+            raise CheckpointError(f"{folder.path}: {wrong}")
         model.report = LoadReport(
             folder=str(folder.path),
             read=sum(len(theirs) for _, theirs in plan.sources.values()),
@@ -198,6 +204,7 @@ class Model(Inspectable, nn.Module):
             Path(folder),
             self.published_config(),
             self.published_state(),
+            metadata={probe.PROBE: json.dumps(probe.take(self, self.stacks()))},
             max_shard_bytes=max_shard_bytes,
         )
 
@@ -212,10 +219,27 @@ class Model(Inspectable, nn.Module):
     def published_state(self) -> dict[str, Tensor]:
         """Give the weights under their published names, tied ones once."""
         state = {name: p.detach() for name, p in self.named_parameters()}
-        prefix = self.head_name is not None
         keys = self.spec.keys(self.config)
+        prefix = self.head_name not in keys.bare
         theirs = keymap.to_theirs(keys, self.head_name, state, prefix=prefix)
         return {name: tensor.contiguous().cpu() for name, tensor in theirs.items()}
+
+    @classmethod
+    def published(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """Bring a config of an unusual form into the usual one; most families have one form."""
+        return config
+
+    @classmethod
+    def depths(cls, config: Any, head: str | None) -> dict[str, int]:
+        """Say how many blocks a model with this head has, by the names before their numbers."""
+        return {"blocks.": config.depth}
+
+    def stacks(self) -> list[str]:
+        """Name the stacks of blocks that this model has."""
+        return [where.rstrip(".") for where in self.depths(self.config, self.head_name)]
+
+    def after_step(self) -> None:
+        """Bring parameters back into their range after an optimizer's step; most need nothing."""
 
     def tie(self) -> None:
         """Make the parameters that share storage share it (again); most models have none."""
@@ -235,21 +259,22 @@ def theirs_of(table: keymap.KeyTable, head: str | None, names: set[str]) -> list
     for name in names:
         for rule in table.rules(head):
             number = None if isinstance(rule, keymap.Ignore) else keymap.match(rule.ours, name)
-            if number is not None and isinstance(rule, keymap.Rename | keymap.Stack):
+            if number is not None and isinstance(rule, keymap.Carried):
                 parts = rule.theirs if isinstance(rule, keymap.Stack) else (rule.theirs,)
                 theirs = " + ".join(part.replace("{}", number) for part in parts)
                 result.append(f"{theirs} (our {name})")
     return result
 
 
-def refuse_depth(folder: Folder, plan: keymap.Plan, depth: int) -> None:
+def refuse_depth(folder: Folder, plan: keymap.Plan, depths: dict[str, int]) -> None:
     """Compare the blocks in the file with the config, before any is built."""
-    numbers = [int(n.split(".")[1]) for n in plan.sources if n.startswith("blocks.")]
-    held = max(numbers, default=-1) + 1
-    if held != depth:
-        raise CheckpointError(
-            f"{folder.path}: config.json says {depth} blocks, the weights hold {held}"
-        )
+    for where, depth in depths.items():
+        names = (n.removeprefix(where) for n in plan.sources if n.startswith(where))
+        held = max((int(name.split(".")[0]) for name in names), default=-1) + 1
+        if held != depth:
+            raise CheckpointError(
+                f"{folder.path}: config.json says {depth} blocks, the weights hold {held}"
+            )
 
 
 def check_kinds(folder: Folder, plan: keymap.Plan) -> None:

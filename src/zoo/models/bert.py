@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from zoo.config import GELUS, ConfigTable, Key, check_numbers, check_shared, check_size
 from zoo.keymap import Ignore, KeyTable, Rename, Stack, Tied, affine
@@ -22,6 +21,7 @@ from zoo.models.heads import Classifier, MaskedLMHead
 from zoo.models.spec import ModelSpec
 from zoo.nn import MLP, Attention, Dropout, Embedding, LayerNorm, Linear
 from zoo.nn.basic import STD
+from zoo.nn.stack import through
 from zoo.nn.tokens import check_ids, first_real, pool, positions_of, real_tokens
 
 
@@ -141,12 +141,7 @@ class BERT(Model):
             check_ids(token_type_ids, vocab=c.types, context=c.context, name="token_type_ids")
             x = x + self.types(token_type_ids)
         x = self.drop(self.norm(x))
-        for block in self.blocks:
-            if self.recompute and torch.is_grad_enabled():
-                x = checkpoint(block, x, padding, use_reentrant=False)
-            else:
-                x = block(x, padding)
-        return x
+        return through(self.blocks, x, padding, recompute=self.recompute)
 
     def forward(
         self,

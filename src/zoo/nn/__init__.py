@@ -1,16 +1,20 @@
 """Parameters with names: torch's layers led through zoo.ops, attention, cache, positions."""
 
 from zoo.nn.attention import Attention
-from zoo.nn.basic import MLP, Dropout, Embedding, LayerNorm, Linear
+from zoo.nn.basic import MLP, Dropout, DropPath, Embedding, LayerNorm, LayerScale, Linear
 from zoo.nn.cache import KVCache, LayerCache
+from zoo.nn.patch import Patches
 
 __all__ = [
     "MLP",
     "Attention",
+    "DropPath",
     "Dropout",
     "Embedding",
     "KVCache",
     "LayerCache",
     "LayerNorm",
+    "LayerScale",
     "Linear",
+    "Patches",
 ]

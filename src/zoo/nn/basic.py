@@ -1,4 +1,4 @@
-"""torch's Linear, LayerNorm, Embedding and Dropout, led through zoo.ops."""
+"""torch's Linear, LayerNorm, Embedding and Dropout, led through zoo.ops, and small relatives."""
 
 import torch
 from jaxtyping import Float, Int
@@ -78,6 +78,36 @@ class Dropout(nn.Module):
 
     def extra_repr(self) -> str:
         return f"rate={self.rate}"
+
+
+class DropPath(nn.Module):
+    """Leave out, while training, what a block would add to a share of the rows of a batch.
+
+    Stochastic depth (Huang et al. 2016); one seed a call, as for dropout.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
+        if not self.training or self.rate == 0:
+            return x
+        return ops.drop_path(x, self.rate, draw_seed())
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate}"
+
+
+class LayerScale(nn.Module):
+    """Scale each channel of what a block adds (Touvron et al. 2021, section 2)."""
+
+    def __init__(self, width: int, initial: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((width,), initial))
+
+    def forward(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
+        return x * self.weight
 
 
 def draw_seed() -> Tensor:

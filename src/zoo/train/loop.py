@@ -82,6 +82,9 @@ def train_step(
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.step()
+    bring_back = getattr(model, "after_step", None)  # parameters that have a range of their own
+    if bring_back is not None:
+        bring_back()
     return result
 
 

@@ -98,7 +98,7 @@ def test_a_later_state_takes_the_place_of_an_earlier_one(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
 
 
-@pytest.mark.parametrize("family", MODELS)
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
 def test_a_models_tied_weights_are_written_once(tmp_path, family):
     spec = MODELS[family]
     model = spec.build(spec.presets[f"{family}-tiny"], spec.heads[0])
