@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from e2e.door import SECONDS, call, environment
 
@@ -18,7 +20,7 @@ def place(tmp_path_factory):
 def records(place):
     answer = call("tour", "--seconds", "3", "--out", "school", "--json", cwd=place)
     assert answer.code == 0, answer.err
-    assert len(answer.err.splitlines()) <= 14  # how the lesson goes: a line every tenth
+    assert len(answer.err.splitlines()) <= 3 * 14  # how a lesson goes: a line every tenth
     return answer.records
 
 
@@ -45,6 +47,50 @@ def test_the_gpt2_knows_more_after_than_before(records):
     assert before["text"] != after["text"]
 
 
+@pytest.mark.parametrize("part", ["digits", "emoji"])
+def test_the_two_that_see_learn_and_are_judged_by_what_they_have_not_seen(records, part):
+    before, after = parts(records, part)
+    assert (before["when"], after["when"]) == ("before", "after")
+    assert before["steps"] == 0 < after["steps"]
+    assert before["held_out"] == after["held_out"] >= 50
+    shares = {name for name in after if name == "accuracy" or name.startswith("recall")}
+    assert shares
+    for name in shares:
+        assert 0 <= before[name] <= 1 and 0 <= after[name] <= 1
+    assert before != after | {"when": "before", "steps": 0, "seconds": 0.0}
+
+
+def test_drawings_are_found_for_words(records):
+    found = {record["query"]: record["found"] for record in parts(records, "find")}
+    assert "cat face" in found
+    for drawings in found.values():
+        cosines = [drawing["cosine"] for drawing in drawings]
+        assert cosines == sorted(cosines, reverse=True)
+        assert len({drawing["name"] for drawing in drawings}) == len(drawings) >= 5
+
+
+def test_its_pictures_show_something(records, place):
+    files = [record["file"] for record in parts(records, "picture")]
+    assert [os.path.basename(file) for file in files] == ["digits.png", "emoji.png"]
+    for file in files:
+        sheet = np.asarray(Image.open(place / file))
+        assert sheet.shape[0] > 400 and sheet.shape[1] > 800
+        assert (sheet == 255).all(-1).mean() < 0.9
+        assert (sheet < 100).all(-1).mean() > 0.01
+
+
+def test_unseen_pictures_are_there_to_try_the_models_with(records, place):
+    scans = sorted((place / "school" / "scans").glob("*.png"))
+    drawings = sorted((place / "school" / "emoji").glob("*.png"))
+    assert len(scans) == 20
+    assert len(drawings) == parts(records, "emoji")[0]["held_out"]
+    assert "cat-face.png" in {drawing.name for drawing in drawings}
+    for file in scans + drawings:
+        assert len(np.unique(np.asarray(Image.open(file)))) > 1, file
+    licence = (place / "school" / "emoji" / "LICENSE.txt").read_text(encoding="utf-8")
+    assert "OpenMoji" in licence and "CC BY-SA 4.0" in licence
+
+
 def test_the_commands_that_it_ends_with_work(records, place):
     (record,) = parts(records, "next")
     assert len(record["commands"]) >= 3
@@ -68,4 +114,7 @@ def test_for_people_it_tells_a_story(tmp_path):
     assert "Before" in answer.out
     assert "After" in answer.out
     assert "zoo generate --model" in answer.out
-    assert max(map(len, answer.out.splitlines()[:40])) <= 100
+    assert "4. A CLIP learns" in answer.out
+    story, commands = answer.out.replace(str(tmp_path), "").split("What you can do now")
+    assert max(map(len, story.splitlines())) <= 100
+    assert commands.count("zoo") >= 6

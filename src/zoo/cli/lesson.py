@@ -1,19 +1,18 @@
 """The tour's school: a small GPT-2 learns from the language reference that every Python carries."""
 
-import itertools
 import math
 import random
 import re
-import time
 from collections.abc import Iterator
 from pydoc_data import topics
 
 import torch
 
+from zoo.cli.lesson_time import taught
 from zoo.models import GPT2, GPT2Config
 from zoo.objectives import next_token
 from zoo.tokenizers import Tokenizer
-from zoo.train import Step, fit, learning_rate, make_optimizer, token_batches
+from zoo.train import Step, token_batches
 
 VOCAB = 1536  # tokens of its own byte-level BPE
 CODE = re.compile(r">>>|::=|^ *(\*{4,}|={4,}|-{4,}|[|+])|^ {6,}|:$", re.MULTILINE)
@@ -22,7 +21,7 @@ CONFIG = GPT2Config(
     vocab=VOCAB, context=128, width=128, depth=4, heads=4, dropout=0.0, attention_dropout=0.0
 )
 BATCH = 4  # windows of a context each: in one minute many small steps teach more than few large
-PEAK, WARMUP, TICKS = 4e-3, 30, 1000  # the learning rate follows the clock: 1000 ticks a lesson
+PEAK, WARMUP = 4e-3, 30  # see zoo.cli.lesson_time
 
 
 def read_topics(seed: int) -> tuple[list[str], list[str]]:
@@ -79,65 +78,7 @@ def lessons(
     """Train for so many seconds; give the share of them that has gone by and the step taken."""
     ids = token_ids(tokenizer, texts)
     batches = token_batches(ids, batch=BATCH, length=CONFIG.context, seed=seed)
-    start = time.monotonic()
-
-    def share() -> float:
-        return min(1.0, (time.monotonic() - start) / seconds)
-
-    def rate(step: int) -> float:
-        tick = int(share() * TICKS)
-        return learning_rate(tick, peak=PEAK, warmup=WARMUP, total=TICKS, floor=0.02)
-
-    pace = Pace(torch.get_num_threads())
-    try:
-        for step in fit(model, batches, next_token, make_optimizer(model, PEAK), rate=rate):
-            pace.step_done(time.monotonic())
-            yield share(), step
-            if share() >= 1:
-                break
-    finally:
-        torch.set_num_threads(pace.most)
-    model.eval()
-
-
-class Pace:
-    """Keep to as many threads as are fast: on a busy machine, small steps wait for the last one.
-
-    The first steps are taken with all threads, as many with one, and the rest with the faster;
-    when others come to use the machine, one is kept.
-    """
-
-    TRIED = 4  # steps each; the first of them warms up
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.threads = most
-        self.ends: list[float] = []
-
-    def step_done(self, now: float) -> None:
-        """Hear that a step ended, and set the threads of the next."""
-        self.ends.append(now)
-        if len(self.ends) == self.TRIED:
-            self.threads = 1
-        elif len(self.ends) == 2 * self.TRIED:
-            self.threads = self.most if self.all_are_fast() else 1
-        elif self.disturbed():
-            self.threads = 1
-        torch.set_num_threads(self.threads)
-
-    def durations(self) -> list[float]:
-        return [b - a for a, b in itertools.pairwise(self.ends)]
-
-    def all_are_fast(self) -> bool:
-        seconds = self.durations()
-        return min(seconds[: self.TRIED - 1]) <= min(seconds[self.TRIED :])
-
-    def disturbed(self) -> bool:
-        """Tell whether the latest steps took more than twice what they would with one thread."""
-        if len(self.ends) < 3 * self.TRIED:
-            return False
-        one = min(self.durations()[self.TRIED : 2 * self.TRIED - 1])
-        return self.ends[-1] - self.ends[-1 - self.TRIED] > 2 * self.TRIED * one
+    return taught(model, batches, next_token, peak=PEAK, warmup=WARMUP, seconds=seconds)
 
 
 def bits_a_byte(model: GPT2, tokenizer: Tokenizer, texts: list[str]) -> float:

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from zoo.cli.lesson import (
-    Pace,
     bits_a_byte,
     enrol,
     lessons,
@@ -15,6 +14,7 @@ from zoo.cli.lesson import (
     unwrapped,
     without_repeats,
 )
+from zoo.cli.lesson_time import Pace
 from zoo.models import GPT2, GPT2Config
 from zoo.tokenizers import Tokenizer
 
