@@ -1,8 +1,33 @@
-"""What people come for: text continued, embedded, filled in."""
+"""What people come for: text continued, embedded, filled in; pictures named and found."""
 
+from zoo.tasks.explain import Explainer
+from zoo.tasks.image import ImageClassifier, ImageEmbedder
+from zoo.tasks.match import Match, Matcher
 from zoo.tasks.packaged import find
+from zoo.tasks.pictures import Label, Unreadable
 from zoo.tasks.text import Embedder, FillMask, Generator, Guess
 
-TASKS = {"embed": Embedder, "fill": FillMask, "generate": Generator}
+TASKS = {
+    "classify": ImageClassifier,
+    "embed": Embedder,
+    "explain": Explainer,
+    "fill": FillMask,
+    "generate": Generator,
+    "match": Matcher,
+}
 
-__all__ = ["TASKS", "Embedder", "FillMask", "Generator", "Guess", "find"]
+__all__ = [
+    "TASKS",
+    "Embedder",
+    "Explainer",
+    "FillMask",
+    "Generator",
+    "Guess",
+    "ImageClassifier",
+    "ImageEmbedder",
+    "Label",
+    "Match",
+    "Matcher",
+    "Unreadable",
+    "find",
+]

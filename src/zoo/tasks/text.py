@@ -19,6 +19,18 @@ from zoo.tokenizers import Tokenizer
 Device = str | torch.device
 
 
+# what those are for that see
+SEE = {
+    "CLIP": "; a CLIP compares pictures with texts: zoo match, or Matcher",
+    "ViT": "; a ViT is for pictures: zoo classify, or ImageEmbedder for vectors",
+}
+
+
+def elsewhere(model: Any) -> str:
+    """Point to where a model of another family is of use."""
+    return SEE.get(type(model).__name__, "")
+
+
 class Generator:
     """Continue texts with a GPT-2."""
 
@@ -35,7 +47,7 @@ class Generator:
         if not isinstance(model, GPT2) or model.head_name != "lm":
             raise CheckpointError(
                 f"{folder} holds a {type(model).__name__} with head {model.head_name!r}; "
-                "generating needs a GPT-2 with its language-model head"
+                f"generating needs a GPT-2 with its language-model head{elsewhere(model)}"
             )
         return cls(model, Tokenizer.from_folder(find(folder)))
 
@@ -89,7 +101,7 @@ class Embedder:
         model = load(place, dtype=dtype, device=device)
         if not isinstance(model, BERT):
             raise CheckpointError(
-                f"{folder} holds a {type(model).__name__}; embedding needs a BERT"
+                f"{folder} holds a {type(model).__name__}; embedding needs a BERT{elsewhere(model)}"
             )
         return cls(model, Tokenizer.from_folder(place), read_embedding_config(place))
 
@@ -218,7 +230,7 @@ class FillMask:
         if not isinstance(model, BERT) or model.head_name != "masked_lm":
             raise CheckpointError(
                 f"{folder} holds a {type(model).__name__} with head {model.head_name!r}; "
-                "filling in needs a BERT with its masked-LM head"
+                f"filling in needs a BERT with its masked-LM head{elsewhere(model)}"
             )
         return cls(model, Tokenizer.from_folder(place))
 
