@@ -181,6 +181,8 @@ def write(folder, config, shapes, tokenizer=None):
     generator = torch.Generator().manual_seed(7)
     folder.mkdir(parents=True)
     tensors = {n: 0.3 * torch.randn(s, generator=generator) for n, s in shapes.items()}
+    if "logit_scale" in tensors:
+        tensors["logit_scale"] += 3  # a logarithm: cosines are told apart
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(config))
     if tokenizer is not None:

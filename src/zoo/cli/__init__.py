@@ -24,8 +24,9 @@ class UsageError(ValueError):
 class Verb:
     """A verb's module, its help, and two calls for the tests: one that works, one refused.
 
-    In the calls {gpt2}, {bert} and {masked} stand for folders with a tiny checkpoint, {out} for a
-    folder that is not there yet.
+    In the calls {gpt2}, {bert}, {masked}, {vit} and {clip} stand for folders with a tiny
+    checkpoint, {photo} for a picture, {photos} for a folder of them, {out} for what is not there
+    yet.
     """
 
     module: str
@@ -37,7 +38,7 @@ class Verb:
 VERBS = {
     "tour": Verb(
         "zoo.cli.tour",
-        "see a BERT rank sentences and a GPT-2 learn to write, in about a minute",
+        "see a BERT rank sentences, and a GPT-2, a ViT and a CLIP learn, in a few minutes",
         "--seconds 2 --out {out}",
         "--seconds 0",
     ),
@@ -58,6 +59,24 @@ VERBS = {
         "guess the [MASK] in a text with a BERT",
         "--model {masked} 'hello [MASK]'",
         "--model {masked} hello",
+    ),
+    "classify": Verb(
+        "zoo.cli.classify",
+        "say what is in pictures: with a ViT, or with a CLIP and labels of your own",
+        "--model {clip} --labels cat,dog,house {photo} {photos} --sheet {out}.png",
+        "--model {clip} --labels cat,cat {photo}",
+    ),
+    "match": Verb(
+        "zoo.cli.match",
+        "find pictures for a text or texts for a picture with a CLIP; count its recall",
+        "--model {clip} --images {photos} --text 'red house' --top 3 --sheet {out}.png",
+        "--model {vit} --images {photos} --text 'red house'",
+    ),
+    "explain": Verb(
+        "zoo.cli.explain",
+        "draw what an answer rests on: heat over a picture, or over the tokens of a text",
+        "{photo} --model {clip} --text 'red house' --out {out}.png",
+        "--model {vit} --text hello --out {out}.png",
     ),
     "info": Verb(
         "zoo.cli.info",

@@ -12,6 +12,9 @@ from typing import Any
 from zoo.cli.common import emit
 
 BYTES = {"float32": 4, "bfloat16": 2}
+# the head with which papers count parameters; of others the encoder with its pooler, the decoder
+# with a tied head
+COUNTED = {"clip": "match", "vit": "image"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
     if args.name is None:
         for name, spec in presets.items():
             record = of_preset(spec, name)
-            emit(args, record, f"{name:<20} {spec.name:<6} {record['parameters']:>14,} parameters")
+            emit(args, record, f"{name:<22} {spec.name:<5} {record['parameters']:>14,} parameters")
     elif args.name in presets and not Path(args.name).is_dir():
         show(args, of_preset(presets[args.name], args.name))
     else:
@@ -38,8 +41,7 @@ def of_preset(spec: Any, name: str) -> dict[str, Any]:
     import torch
 
     with torch.device("meta"):
-        # the size that papers state: the encoder with its pooler, the decoder with a tied head
-        model = spec.build(spec.presets[name], head=None)
+        model = spec.build(spec.presets[name], head=COUNTED.get(spec.name))
     return {"name": name, **of_model(model), "heads": [head or "none" for head in spec.heads]}
 
 
@@ -60,11 +62,41 @@ def of_folder(folder: Path) -> dict[str, Any]:
         "tensors": report.read,
         "unread": list(report.unread),
     }
+    if record["image"] is not None:
+        record["pixels"] = pixels_of(folder)
+    if record["family"] == "vit":
+        return record
     try:
         record["tokenizer"] = f"{Tokenizer.from_folder(folder).vocab_size} tokens"
     except (ValueError, ImportError) as error:
         record["tokenizer"] = f"none: {error}"
     return record
+
+
+def pixels_of(folder: Path) -> str:
+    """Say how a folder's settings make pixels of a picture."""
+    try:
+        from zoo.images import ImageProcessor
+
+        made = ImageProcessor.from_folder(folder)
+    except (ValueError, ImportError) as error:
+        return f"none: {error}"
+    steps = [
+        f"resize to {sides(made.size)}" if made.do_resize else "",
+        f"cut out {sides(made.crop_size)}" if made.do_center_crop else "",
+        f"mean {rounded(made.image_mean)}, deviation {rounded(made.image_std)}"
+        if made.do_normalize
+        else "not normalised",
+    ]
+    return ", ".join(step for step in steps if step)
+
+
+def sides(size: dict[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {side}" for name, side in size.items())
+
+
+def rounded(numbers: tuple[float, ...]) -> str:
+    return " ".join(f"{number:.4g}" for number in numbers)
 
 
 def of_model(model: Any) -> dict[str, Any]:
@@ -78,10 +110,37 @@ def of_model(model: Any) -> dict[str, Any]:
         "cache_bytes_a_token": (
             2 * 4 * config.depth * config.width if hasattr(model, "new_cache") else None
         ),
+        "image": image_of(config) if hasattr(config, "patch") else None,
         "config": {
             name: value for name, value in vars(config).items() if name not in ("labels", "pad")
         },
     }
+
+
+def image_of(config: Any) -> dict[str, Any]:
+    """Say what a model sees at once."""
+    (high, wide), (down, across) = config.image, config.grid
+    return {"height": high, "width": wide, "patch": list(config.patch), "patches": down * across}
+
+
+def seen(image: dict[str, Any] | None) -> str | None:
+    if image is None:
+        return None
+    patch = " x ".join(map(str, image["patch"]))
+    size = f"{image['height']} x {image['width']} pixels"
+    return f"{size}, {image['patches']} patches of {patch}"
+
+
+def towers(config: dict[str, Any]) -> str | None:
+    """Lay the two towers of a CLIP side by side."""
+    if "image_width" not in config:
+        return None
+    parts = [
+        f"{tower}: width {config[f'{tower}_width']}, depth {config[f'{tower}_depth']}, "
+        f"heads {config[f'{tower}_heads']}"
+        for tower in ("image", "text")
+    ]
+    return f"{'; '.join(parts)}; both to {config['embed']}"
 
 
 def show(args: argparse.Namespace, record: dict[str, Any]) -> None:
@@ -94,12 +153,15 @@ def show(args: argparse.Namespace, record: dict[str, Any]) -> None:
         "weights": sizes,
         "training": training + ", activations apart",
         "cache": f"{cache / 2**10:,.1f} KiB a token (float32)" if cache else None,
+        "image": seen(record["image"]),
+        "towers": towers(record["config"]),
         "config": ", ".join(f"{name} {value}" for name, value in record["config"].items()),
         "head": record.get("head"),
         "heads": ", ".join(record["heads"]),
         "stored": ", ".join(record.get("stored", ())),
         "tensors": record.get("tensors"),
         "unread": ", ".join(record.get("unread", ())),
+        "pixels": record.get("pixels"),
         "tokenizer": record.get("tokenizer"),
     }
     text = "\n".join(f"  {name:<11} {value}" for name, value in lines.items() if value)

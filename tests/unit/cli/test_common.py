@@ -81,7 +81,7 @@ def test_a_device_that_is_not_there_is_a_mistake(device, sentence):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["nope"], "no verb 'nope'; there are tour, generate, embed, fill, info, convert"),
+        (["nope"], f"no verb 'nope'; there are {', '.join(VERBS)}"),
         (["--nope"], "unrecognized arguments: --nope"),
         (["info", "--nope"], r"unrecognized arguments: --nope \(see zoo info --help\)"),
         (["generate", "--model", "x", "--seed", "y"], "argument --seed: invalid int value: 'y'"),

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from zoo.cli import UsageError
+from zoo.cli import UsageError, main
+from zoo.cli.match import percent
 from zoo.cli.pictures import (
     Skips,
     check_picture_arguments,
@@ -211,3 +212,46 @@ def test_without_a_picture_there_is_no_sheet(tmp_path, capsys):
     assert "nothing to draw" in capsys.readouterr().err
     draw_sheet(options(), [(tmp_path / "no.png", "")])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("classify a.png --template a{}", "--template goes with --labels"),
+        ("classify a.png --top 0", "--top 0; expected 1 or more"),
+        ("classify a.png --sheet a.gif", "--sheet a.gif; expected a file that ends in .png"),
+        ("classify a.png --labels a,b --template photo", "template 'photo' has no {} where"),
+        ("classify a.png --labels a,,b", "label '' stands 1 times"),
+        ("classify", "the following arguments are required: PICTURE"),
+        ("match --images .", "give one of --text (with --images), --image (with --texts) and"),
+        ("match --text a --image a.png", "give one of --text (with"),
+        ("match --text a --captions a.csv", "give one of --text (with"),
+        ("match --text a", "--text looks among --images: name a folder of pictures"),
+        ("match --images . --image a.png --texts a", "--image is compared with --texts"),
+        ("match --images . --text a --texts b", "--texts are compared with one --image"),
+        ("match --text a --images . --top 0", "--top 0; expected 1 or more"),
+        ("match --captions a.txt", "expected a file that ends in .csv, .tsv or .jsonl"),
+        ("match --captions no.csv", "no.csv: No such file"),
+        ("match --captions a.csv --images a --images b", "give --images once"),
+        ("match --captions a.csv --sheet a.png", "--sheet draws what was found"),
+        ("match --captions a.csv --texts b", "--texts are compared with one --image"),
+    ],
+    ids=count(),
+)
+def test_what_makes_no_sense_is_refused_before_a_model_is_read(
+    tmp_path, monkeypatch, capsys, line, sentence
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ZOO_DEBUG", raising=False)
+    assert main([*line.split(), "--model", "no/such/model"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("zoo: error: ") and err.count("\n") == 1
+    assert sentence in err
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(None, "-"), (0.0, "0.0%"), (0.125, "12.5%"), (1.0, "100.0%")]
+)
+def test_a_share_is_in_percent_and_a_dash_where_there_is_none(share, text):
+    assert percent(share) == text
