@@ -356,6 +356,16 @@ def test_heat_is_full_on_the_largest_share():
     assert not from_least(torch.full((2, 3), 0.25)).any()
 
 
+@pytest.mark.parametrize(("rows", "hot"), [(7, 1), (10, 3)])
+def test_one_patch_in_fifty_may_be_a_sink(rows, hot):
+    """Of 49 patches the largest has full heat; of 100 the third, and the two sinks no more."""
+    shares = torch.arange(rows * rows, dtype=torch.float64).view(rows, rows)
+    shares[0, 0], shares[0, 1] = 1000, 2000
+    heated = from_least(shares)
+    assert int((heated == 1).sum()) == hot
+    assert float(heated.min()) == 0
+
+
 @pytest.mark.parametrize(
     ("among", "expected"),
     [
