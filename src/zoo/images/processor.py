@@ -21,7 +21,7 @@ from torch import Tensor
 from zoo.images.bounds import MAX_PIXELS, ImageError
 from zoo.images.pillow import Image
 from zoo.images.published import read_settings, write_settings
-from zoo.images.read import QUIET, read_image, to_rgb
+from zoo.images.read import read_image, to_rgb
 from zoo.images.settings import FIELDS, HALF, OPENAI_MEAN, OPENAI_STD, checked
 
 WHITE = (255, 255, 255)
@@ -173,10 +173,9 @@ def as_picture(image: Any, channels: int) -> Image.Image:
     if not isinstance(image, Image.Image):
         image = read_image(image)
     try:
-        with QUIET:
-            image.load()  # a file that was only opened is read here
-            if image.mode not in ("RGB", "L" if channels == 1 else "RGB"):
-                image = to_rgb(image, "the picture", WHITE)
+        image.load()  # a file that was only opened is read here
+        if image.mode not in ("RGB", "L" if channels == 1 else "RGB"):
+            image = to_rgb(image, "the picture", WHITE)
     except ImageError:
         raise
     except Exception as error:  # a decoder may fail in any way

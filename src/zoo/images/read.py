@@ -201,9 +201,10 @@ def to_rgb(image: Image.Image, where: str, background: Colour | None = None) -> 
     if background is not None and has_alpha(image):
         below = Image.new("RGBA", image.size, (*background, 255))
         image = Image.alpha_composite(below, image.convert("RGBA"))
-    image = image.convert("RGB")
-    image.info = {}
-    return image
+    # `convert` would copy what is RGB already, a third of the time that reading takes
+    rgb = image._new(image.im) if image.mode == "RGB" else image.convert("RGB")
+    rgb.info = {}
+    return rgb
 
 
 def has_alpha(image: Image.Image) -> bool:

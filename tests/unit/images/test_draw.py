@@ -9,8 +9,8 @@ from PIL import Image
 
 from unit.images.pictures import RGB, RGBA, saved
 from zoo.images import ImageError, contact_sheet, heat, token_heat
-from zoo.images.draw import INFERNO, PAPER, REDS, coloured, contained
-from zoo.images.lettering import MISSING, drawable, font_of, wrapped
+from zoo.images.draw import INFERNO, INK, LINE, PAPER, REDS, coloured, contained
+from zoo.images.lettering import MISSING, drawable, font_of, line_height, wrapped
 
 RED, GREEN, BLUE = (Image.new("RGB", (40, 40), name) for name in ("red", "lime", "blue"))
 
@@ -47,6 +47,23 @@ def test_captions_stand_below_their_pictures_and_do_not_cross():
     assert below.any(0)[red[0] : red[2]].any() and below.any(0)[green[0] : green[2]].any()
     assert not below.any(0)[red[2] + 1 : green[0] - 1].any()
     assert not below[-5:].any()
+
+
+def test_a_row_is_as_high_as_its_longest_caption():
+    sheet = contact_sheet([RED, GREEN, BLUE], ["a\nb", "", "c"], columns=1, cell=80)
+    red, green, blue = (where(sheet, c) for c in [(255, 0, 0), (0, 255, 0), (0, 0, 255)])
+    line = line_height(font_of(11))
+    assert (green[1] - red[1]) - (blue[1] - green[1]) == 2 * line
+
+
+def test_a_picture_stands_in_the_middle_of_its_square():
+    for size in ((40, 80), (80, 40)):
+        sheet = contact_sheet([Image.new("RGB", size, "red")], [""], columns=1, cell=80)
+        left, top, right, bottom = where(sheet, (255, 0, 0))
+        assert (right - left, bottom - top) == size
+        assert left == sheet.width - right
+        square = where(sheet, LINE)
+        assert top - square[1] == square[3] - bottom
 
 
 def test_a_title_and_lines_make_room_for_themselves():
@@ -190,6 +207,21 @@ def test_any_token_can_be_drawn(token):
     strip = token_heat([token], torch.tensor([1.0]), width=300)
     left, top, right, bottom = where(strip, REDS[4])
     assert right - left >= 10 and right <= 280 and bottom > top
+
+
+def test_letters_are_light_on_dark_and_dark_on_light():
+    light, dark = (np.asarray(token_heat(["MMM"], [w], width=300)) for w in (0.3, 1.0))
+    inside = np.s_[30:40, 30:60]
+    assert (light[inside] == INK).all(-1).any() and not (dark[inside] == INK).all(-1).any()
+    assert (dark[inside] == PAPER).all(-1).any() and not (light[inside] == PAPER).all(-1).any()
+
+
+def test_no_token_crosses_the_margin():
+    for length in range(1, 30):
+        strip = np.asarray(
+            token_heat(["i" * length, "mm", "m" * length] * 5, [1.0] * 15, width=300)
+        )
+        assert (strip[:, -19:] == PAPER).all(), length
 
 
 def test_no_tokens_are_an_empty_strip():

@@ -115,12 +115,15 @@ def test_resample_is_pillows_number(number):
 
 WHITE = np.round(RGB * (ALPHA[..., None] / 255) + 255 * (1 - ALPHA[..., None] / 255))
 GREY3 = np.repeat(GREY[..., None], 3, axis=-1)
+# 195 + 60 / 255 * (3, 4, 7) = 195.7, 195.9, 196.6
+PARTS = [[[196, 196, 197]]] * 3
 KINDS = {
     "array": (RGB, RGB),
     "array that is a view": (np.ascontiguousarray(RGB[::-1])[::-1], RGB),
     "grey array": (GREY, GREY3),
     "grey array with its channel": (GREY[..., None], GREY3),
     "array with alpha, over white": (RGBA, WHITE),
+    "array with alpha that comes out in parts": (np.array([[[3, 4, 7, 60]]] * 3, np.uint8), PARTS),
     "picture": (Image.fromarray(RGB), RGB),
     "grey picture": (Image.fromarray(GREY), GREY3),
     "16-bit picture": (Image.fromarray(GREY.astype(np.uint16) * 256 + 9), GREY3),
@@ -135,7 +138,7 @@ KINDS = {
 def test_pixels_come_from(name):
     image, expected = KINDS[name]
     out = PLAIN(image)
-    assert out.shape == (1, 3, 3, 5)
+    assert out.shape == (1, 3, *np.shape(expected)[:2])
     np.testing.assert_array_equal(out[0].permute(1, 2, 0).numpy(), expected)
 
 
@@ -200,7 +203,7 @@ def test_what_makes_no_pixels_is_refused(images, message):
 
 def test_a_picture_that_breaks_when_it_is_decoded_is_refused(tmp_path):
     file = tmp_path / "cut.png"
-    file.write_bytes(saved(np.random.default_rng(0).integers(0, 256, (50, 50), np.uint8))[:1500])
+    file.write_bytes(saved(np.random.default_rng(0).integers(0, 256, (50, 50, 3), np.uint8))[:1500])
     with (
         Image.open(file) as image,
         pytest.raises(ImageError, match="cannot be decoded: image file is trunc"),
@@ -227,6 +230,11 @@ def test_presets_are_the_published_settings():
     assert clip.image_mean == (0.48145466, 0.4578275, 0.40821073)
     assert clip.image_std == (0.26862954, 0.26130258, 0.27577711)
     assert clip(Image.new("RGB", (7, 90), "white")).min() > 1.9  # nothing is filled with black
+
+
+def test_pillows_own_word_for_a_filter_is_its_number():
+    processor = ImageProcessor(resample=Image.Resampling.BICUBIC)
+    assert type(processor.resample) is int and processor.resample == 3
 
 
 def test_settings_are_values():

@@ -342,6 +342,22 @@ def test_what_is_saved_is_read_back(name, tmp_path):
     assert [file.name for file in folder.iterdir()] == ["preprocessor_config.json"]
 
 
+def test_a_setting_of_ours_is_only_written_where_it_says_something(tmp_path):
+    for name, there in (("clip", False), ("unlike", True)):
+        EACH[name].save(tmp_path)
+        held = json.loads((tmp_path / "preprocessor_config.json").read_text())
+        assert ("crop_rounding" in held) is there
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    EACH["vit"].save(tmp_path)
+    file, old = tmp_path / "preprocessor_config.json", tmp_path / "old.json"
+    os.link(file, old)
+    before = old.read_text()
+    EACH["clip"].save(tmp_path)
+    assert old.read_text() == before != file.read_text()
+
+
 def test_saving_is_heard_also_where_a_reader_looks_first(tmp_path):
     folder = put(tmp_path / "model", processor_config={"image_processor": NEW_CLIP, "x": [1]})
     EACH["unlike"].save(folder)
@@ -357,6 +373,13 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path):
     with pytest.raises(ImageError, match=f"cannot write to {tmp_path}: Is a directory"):
         EACH["clip"].save(tmp_path)
     assert ImageProcessor.from_folder(tmp_path) == EACH["vit"]
+
+
+def test_a_save_that_fails_leaves_nothing_behind(tmp_path):
+    (tmp_path / "preprocessor_config.json").mkdir()
+    with pytest.raises(ImageError, match=f"cannot write to {tmp_path}"):
+        EACH["vit"].save(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["preprocessor_config.json"]
 
 
 def test_a_file_is_no_folder_to_save_in(tmp_path):
