@@ -41,8 +41,8 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError(f"--top {args.top}; expected 1 or more")
     if args.template and args.labels is None:
         raise UsageError("--template goes with --labels: it says what a label is written in")
-    files = gather(args.pictures)
-    found, skips = classified(args, files)
+    files, folders = gather(args.pictures)
+    found, skips = classified(args, files, folders)
     wide = max(len(str(file)) for file in files)
     for index, (file, labels) in enumerate(zip(files, found, strict=True)):
         if index in skips.why:
@@ -61,7 +61,9 @@ def run(args: argparse.Namespace) -> None:
     draw_sheet(args, shown)
 
 
-def classified(args: argparse.Namespace, files: list[Path]) -> tuple[list[Any], Skips]:
+def classified(
+    args: argparse.Namespace, files: list[Path], folders: list[str]
+) -> tuple[list[Any], Skips]:
     """Give each file's labels, and what was heard of files that cannot be read."""
     from zoo.images import ImageError
     from zoo.tasks import ImageClassifier, Matcher
@@ -78,6 +80,8 @@ def classified(args: argparse.Namespace, files: list[Path]) -> tuple[list[Any], 
         classifier = Matcher.from_folder(args.model, **model_options(args))
         for index in classifier.too_long(written):
             say(f"too long, its end is left out: {written[index]!r}")
+    for line in folders:
+        say(line)
     with progress(len(files), "classifying") as done:
         try:
             found = classifier.classify(files, unreadable=skips.hear, done=done, **options)

@@ -93,8 +93,10 @@ def over_pictures(args: argparse.Namespace, files: list[Path], act: Callable[...
 
 def find(args: argparse.Namespace) -> None:
     """Rank the pictures of folders for a text."""
-    files = gather(args.images)
+    files, folders = gather(args.images)
     matcher = opened(args, [args.text])
+    for line in folders:
+        say(line)
     found = over_pictures(args, files, partial(matcher.find, args.text))[: args.top]
     show(args, "file", [str(files[match.index]) for match in found], found)
     shown = [

@@ -49,13 +49,14 @@ def check_picture_arguments(args: argparse.Namespace) -> None:
         raise UsageError(f"--sheet {sheet}: there is no folder {sheet.parent}")
 
 
-def gather(given: Iterable[str]) -> list[Path]:
-    """Give the files, and in the place of a folder the pictures in it, sorted, and say how many.
+def gather(given: Iterable[str]) -> tuple[list[Path], list[str]]:
+    """Give the files, in the place of a folder the pictures in it, sorted; and a line a folder.
 
     What is in a folder and does not end as a picture does is counted and left alone; a file that is
     named by itself is taken as it is. Raises UsageError for a folder without a picture.
     """
     files: list[Path] = []
+    lines = []
     for name in given:
         if not os.path.isdir(name):
             files.append(Path(name))
@@ -69,9 +70,9 @@ def gather(given: Iterable[str]) -> list[Path]:
             )
         others = len(found) - len(pictures)
         left = f"; {counted(others, 'other file')} left alone" if others else ""
-        say(f"{name}: {counted(len(pictures), 'picture')}{left}")
+        lines.append(f"{name}: {counted(len(pictures), 'picture')}{left}")
         files.extend(pictures)
-    return files
+    return files, lines
 
 
 def below(folder: Path) -> Iterator[Path]:
