@@ -32,7 +32,8 @@ class Loss(nn.Module):
 
 def gradients(model, batch, wrap=None):
     loss = Loss(model)
-    value = (wrap(loss) if wrap else loss)(batch)
+    wrapped = wrap(loss) if wrap else loss  # held: without the wrapper backward averages nothing
+    value = wrapped(batch)
     value.backward()
     return {"loss": value.detach()} | {n: p.grad.clone() for n, p in model.named_parameters()}
 
@@ -47,10 +48,17 @@ def made(bias, dtype):
     return model, {n: x.to(dtype) if x.is_floating_point() else x for n, x in batch.items()}
 
 
+def meet(folder):
+    """Join the other process through a file; give this one's rank and how many there are."""
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    place = f"file://{folder}/meeting"
+    dist.init_process_group("gloo", init_method=place, rank=rank, world_size=world)
+    return rank, world
+
+
 def rank_main(folder, bias, dtype):
     """Run one of the processes: its share of the rows, gradients averaged by DDP."""
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting")
-    rank, world = dist.get_rank(), dist.get_world_size()
+    rank, world = meet(folder)
     model, batch = made(bias, dtype)
     share = {n: x.tensor_split(world)[rank] for n, x in batch.items()}
     found = gradients(model, share, DistributedDataParallel)
@@ -62,7 +70,7 @@ def rank_main(folder, bias, dtype):
 
 def uneven_main(folder):
     """Give the processes different numbers of rows; each must say so."""
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting")
+    meet(folder)
     try:
         gather(torch.zeros(2 + dist.get_rank(), 3))
     except ValueError as error:
