@@ -38,7 +38,7 @@ def rollout(
     result = None
     for attention in maps:
         mixed = over_heads(attention, head)
-        mixed = mixed + eye(mixed.shape[1], dtype=mixed.dtype, device=mixed.device)
+        mixed = mixed + eye(mixed.shape[1], device=mixed.device)
         mixed = mixed / mixed.sum(-1, keepdim=True)
         result = mixed if result is None else mixed @ result
     if result is None:

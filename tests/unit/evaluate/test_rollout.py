@@ -67,6 +67,10 @@ def test_rows_of_a_batch_do_not_mix():
     near(rollout([m[1:2] for m in maps]), rollout(maps)[1:2].tolist())
 
 
+def test_maps_stay_on_their_device():
+    assert rollout([FIRST.to("meta")]).shape == (1, 2, 2)
+
+
 def test_no_layer_and_no_such_head_are_refused():
     with pytest.raises(ValueError, match="no maps to roll out"):
         rollout([])

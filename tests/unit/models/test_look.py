@@ -9,6 +9,8 @@ from torch import nn
 
 from zoo.models import GPT2, MODELS
 from zoo.models.gpt2 import PRESETS
+from zoo.models.look import Inspectable
+from zoo.nn import Attention
 
 LOUD = 0.3  # deviation of the weights: large enough that every token and block matters
 
@@ -263,6 +265,40 @@ def test_two_threads_look_at_once_and_see_their_own():
 
 def void(_):
     """Let a hook change nothing."""
+
+
+class Keyword(nn.Module):
+    """A block that names the mask it hands on."""
+
+    def __init__(self):
+        super().__init__()
+        self.attn = Attention(12, 3).double()
+
+    def forward(self, x, real):
+        return x + self.attn(x, padding=real)
+
+
+class Own(Inspectable, nn.Module):
+    """Anything with blocks and encode."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList([Keyword(), Keyword()])
+
+    def encode(self, x, real):
+        for block in self.blocks:
+            x = block(x, real)
+        return x
+
+
+def test_any_module_with_blocks_and_encode_can_be_looked_into():
+    model, x = Own(), torch.randn(2, 5, 12, dtype=torch.float64)
+    real = torch.tensor([[True] * 5, [False, True, True, True, False]])
+    states = model.intermediates(x, real)
+    assert torch.equal(states.layers[1], states.last)
+    maps = model.attention_maps(x, real=real)
+    assert torch.equal(maps[0], model.blocks[0].attn.weights(x, real))
+    assert torch.equal(maps[1], model.blocks[1].attn.weights(states.layers[0], real))
 
 
 def test_a_model_without_blocks_says_where_to_look():
