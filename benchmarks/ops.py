@@ -1,4 +1,4 @@
-"""How fast each op is beside torch's own, at the sizes of GPT-2 small.
+"""How fast each op is beside torch's own, at the sizes of GPT-2 small, ViT and CLIP.
 
     OMP_NUM_THREADS=1 python benchmarks/ops.py [--op NAME] [--pairs 15] [--dtype float32]
 
@@ -104,6 +104,45 @@ def fused_cases(x: Tensor, ids: Tensor) -> Iterator[Case]:
             lambda x, w: F.cross_entropy(F.linear(x, w), labels),
             (x.flatten(0, 1)[: T // 2], torch.randn(V, D) / 28),
         )
+    yield from vision_cases(x)
+
+
+def vision_cases(x: Tensor) -> Iterator[Case]:
+    """What images bring along, at the sizes of ViT-B/16 and of CLIP."""
+    images, patch = torch.randn(8, 3, 224, 224), (16, 16)
+    yield Case(
+        "patches",
+        lambda x: ops.patches(x, patch),
+        lambda x: F.unfold(x, patch, stride=patch).mT,
+        (images,),
+    )
+    yield Case("normalize", ops.normalize, lambda x: F.normalize(x, dim=-1), (x,))
+    yield Case(
+        "drop_path",
+        lambda x: ops.drop_path(x, 0.1, 1),
+        lambda x: x * (torch.rand(len(x), 1, 1) >= 0.1).to(x.dtype) / 0.9,
+        (torch.randn(8, 197, D),),
+    )
+    for n in (64, 512, 4096):
+        pairs = [F.normalize(torch.randn(n, 512)) for _ in range(2)]
+        scale, bias = torch.tensor(20.0), torch.tensor(-10.0)
+        yield Case(f"contrastive-{n}", ops.contrastive, torch_contrastive, (*pairs, scale))
+        yield Case(
+            f"pairwise_sigmoid-{n}",
+            ops.pairwise_sigmoid,
+            torch_pairwise_sigmoid,
+            (*pairs, scale, bias),
+        )
+
+
+def torch_contrastive(x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
+    logits, own = scale * x @ y.T, torch.arange(len(x))
+    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+
+
+def torch_pairwise_sigmoid(x: Tensor, y: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    logits = scale * x @ y.T + bias
+    return -F.logsigmoid((2 * torch.eye(len(x)) - 1).to(x.dtype) * logits).sum() / len(x)
 
 
 def forward(case: Case, op: Callable[..., Tensor]) -> Callable[[], Any]:

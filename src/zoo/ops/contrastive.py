@@ -1,12 +1,14 @@
 """The symmetric contrastive loss of CLIP (Radford et al. 2021, figure 3).
 
-    z = x y^T   l = s z      loss = 1/2n sum_i [ lse_j l_ij + lse_j l_ji ] - 1/n sum_i l_ii
+    l = s x y^T      loss = 1/2n sum_i [ lse_j l_ij + lse_j l_ji ] - 1/n sum_i l_ii
     g = (p + q) / 2n - 1/n on the diagonal,
         p_ij = exp(l_ij - lse_j l_ij),     q_ij = exp(l_ij - lse_i l_ij)
-    dx = s g y     dy = s g^T x     ds = sum g z
+    dx = s g y       dy = s g^T x       ds = sum x (g y)
 
-One pass over chunks of rows finds both: the rows' log-sum-exp is whole in a chunk, the columns' is
-added up from chunk to chunk. Backward takes a second pass, so n by n numbers never exist at once.
+One pass over chunks of rows finds both: a row's log-sum-exp is whole in its chunk, a column's is
+added up from chunk to chunk.  A second pass forms the gradients, still in forward, and backward
+scales them by dy.  Up to DENSE rows the logits wait for the second pass; above it they are
+multiplied out again, so n by n numbers never exist.
 """
 
 from typing import Any
@@ -16,88 +18,140 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import Function
 
-from zoo.ops._elementary import elementary
+from zoo.ops._elementary import elementary, mapped
 from zoo.ops._function import no_autocast, run, wide
 from zoo.ops._pairs import (
-    Residual,
-    asked,
+    ROWS,
+    Formed,
     check_pairs,
     chunks,
+    formed_shapes,
+    forms,
     own,
     products,
     pulled_back,
     pushed_forward,
+    scaled,
+    wanted,
 )
 
-
-def log_sums(x: Tensor, y: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the rows' and the columns' log-sum-exp, and the sum of the diagonal."""
-    rows, columns = [], wide(y).new_full((len(y),), -torch.inf)
-    diagonal = torch.zeros((), dtype=columns.dtype, device=x.device)
-    for part in chunks(len(x)):
-        logits = wide(scale) * products(x, y, part)
-        rows.append(logits.logsumexp(-1))
-        columns = torch.logaddexp(columns, logits.logsumexp(-2))
-        diagonal = diagonal + logits.diagonal(part.start).sum()
-    return torch.cat(rows) if rows else columns, columns, diagonal
+#: up to so many rows all logits are kept between the passes
+DENSE = 4096
 
 
-def contrastive_forward(x: Tensor, y: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the loss, and the log-sum-exps that backward needs."""
-    rows, columns, diagonal = log_sums(x, y, scale)
-    return ((rows.sum() + columns.sum()) / 2 - diagonal) / max(1, len(x)), rows, columns
+def dense_loss(x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
+    """Give the loss from all the logits, in elementary operations."""
+    logits = wide(scale) * products(x, y)
+    sums = logits.logsumexp(-1).sum() + logits.logsumexp(-2).sum()
+    return (sums / 2 - logits.diagonal(0, -2, -1).sum()) / max(1, x.shape[-2])
 
 
-def residual_of(rows: Tensor, columns: Tensor, scale: Tensor, weight: Tensor) -> Residual:
-    """Make the function that gives `weight` times g of a chunk."""
+def dense_residual(x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
+    """Give all of g, in elementary operations."""
+    logits = wide(scale) * products(x, y)
+    p, q = torch.softmax(logits, -1), torch.softmax(logits, -2)
+    return ((p + q) / 2 - own(logits)) / max(1, x.shape[-2])
 
-    def residual(z: Tensor, start: int) -> Tensor:
-        logits = wide(scale) * z
-        p = torch.exp(logits - rows[start : start + z.shape[-2], None])
-        q = torch.exp(logits - columns)
-        return ((p + q) / 2 - own(z, start).to(z.dtype)) * (weight / max(1, len(columns)))
 
-    return residual
+def log_sum_exp(logits: Tensor, axis: int, room: Tensor) -> Tensor:
+    """Give the log-sum-exp along an axis, with `room` for as many numbers."""
+    top = logits.amax(axis, keepdim=True)
+    shifted = torch.sub(logits, top, out=room).exp_()
+    return top.squeeze(axis) + shifted.sum(axis).log()
+
+
+def contrastive_forward(
+    x: Tensor, y: Tensor, scale: Tensor, needs: list[bool], rows: int, dense: int
+) -> tuple[Tensor, ...]:
+    """Give the loss and, of dx, dy and ds for dy = 1, those that are needed; else empty tensors."""
+    if mapped():
+        loss = dense_loss(x, y, scale)
+        return loss, *(loss.new_empty(0) for _ in needs)
+    n, formed = len(x), Formed(x, y, needs)
+    left, right = formed.x * wide(scale), formed.y.T
+    keep = any(needs) and rows < n <= dense
+    logits, room = left.new_empty(n if keep else min(rows, n), n), left.new_empty(min(rows, n), n)
+    by_row, by_column = left.new_empty(n), left.new_empty(n)
+    diagonal = left.new_zeros(())
+    for part in chunks(n, rows):
+        size = part.stop - part.start
+        z = torch.mm(left[part], right, out=logits[part] if keep else logits[:size])
+        by_row[part] = log_sum_exp(z, 1, room[:size])
+        columns = log_sum_exp(z, 0, room[:size])
+        by_column = torch.logaddexp(by_column, columns) if part.start else columns
+        diagonal = diagonal + z.diagonal(part.start).sum()
+    loss = ((by_row.sum() + by_column.sum()) / 2 - diagonal) / max(1, n)
+    for part in chunks(n, rows) if any(needs) else ():
+        size = part.stop - part.start
+        z = logits[part] if keep else logits[:size]
+        if not keep and rows < n:
+            torch.mm(left[part], right, out=z)
+        g = torch.sub(z, by_row[part, None], out=room[:size]).exp_()
+        g.add_(z.sub_(by_column).exp_())
+        g.diagonal(part.start).sub_(2)
+        formed.add(g, part)
+    return loss, *formed.gradients(scale, 1 / (2 * max(1, n)))
+
+
+def forward_shapes(
+    x: Tensor, y: Tensor, scale: Tensor, needs: list[bool], *_: object
+) -> tuple[Tensor, ...]:
+    """Give what the forward gives, in shape alone."""
+    return formed_shapes(x, y, needs)
+
+
+# the compiler takes the loops as an operator: traced, they would be a graph for one length only
+opaque = torch.library.custom_op(
+    "zoo::contrastive",
+    contrastive_forward,
+    mutates_args=(),
+    schema="(Tensor x, Tensor y, Tensor scale, bool[] needs, SymInt rows, SymInt dense)"
+    " -> (Tensor, Tensor, Tensor, Tensor)",
+)
+opaque.register_fake(forward_shapes)
 
 
 def contrastive_backward(
-    dy: Tensor, x: Tensor, y: Tensor, scale: Tensor, rows: Tensor, columns: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the gradients; the log-sum-exps are taken anew where a derivative may be wanted."""
+    dy: Tensor, x: Tensor, y: Tensor, scale: Tensor, *formed: Tensor
+) -> tuple[Tensor, ...]:
+    """Scale what forward formed; by formula where a derivative of it may be wanted."""
     if elementary(dy):
-        rows, columns, _ = log_sums(x, y, scale)
-    return pulled_back(residual_of(rows, columns, scale, dy), x, y, scale)[:3]
+        return pulled_back(dense_residual(x, y, scale) * dy, x, y, scale)
+    return scaled([*formed], dy, [x, y, scale])
 
 
 def contrastive_jvp(x: Tensor, y: Tensor, scale: Tensor, tangents: tuple[Any, Any, Any]) -> Tensor:
-    """Give the tangent of the loss along tangents of x, y and scale."""
-    rows, columns, _ = log_sums(x, y, scale)
-    one = torch.ones((), dtype=columns.dtype, device=x.device)
-    return pushed_forward(residual_of(rows, columns, scale, one), x, y, scale, tangents)
+    """Give the tangent of the loss along tangents of x, y and scale, None for a constant."""
+    return (dense_residual(x, y, scale) * pushed_forward(x, y, scale, tangents)).sum()
 
 
 class Contrastive(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, y: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return contrastive_forward(x, y, scale)
+    def forward(
+        x: Tensor, y: Tensor, scale: Tensor, needs: list[bool], rows: int, dense: int
+    ) -> tuple[Tensor, ...]:
+        chunked = opaque if torch.compiler.is_compiling() else contrastive_forward
+        return chunked(x, y, scale, needs, rows, dense)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         ctx.mark_non_differentiable(*output[1:])
-        ctx.save_for_backward(*inputs, *output[1:])
-        ctx.save_for_forward(*inputs)
+        # the same for both: torch's vmap keeps one list of mapped axes for the two
+        ctx.save_for_backward(*inputs[:3], *output[1:])
+        ctx.save_for_forward(*inputs[:3], *output[1:])
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor, *_: Any) -> Any:
         with no_autocast(dy):
-            return asked(ctx, contrastive_backward(dy, *ctx.saved_tensors))
+            grads = contrastive_backward(dy, *ctx.saved_tensors)
+        return *wanted(ctx.needs_input_grad[:3], grads), None, None, None
 
     @staticmethod
-    def tangent(ctx: Any, *tangents: Any) -> Any:
+    def tangent(ctx: Any, tx: Any, ty: Any, ts: Any, *_: Any) -> Any:
         x, y, scale = ctx.saved_tensors[:3]
-        return contrastive_jvp(x, y, scale, tangents), None, None
+        return contrastive_jvp(x, y, scale, (tx, ty, ts)), None, None, None
 
 
 def contrastive(
@@ -106,7 +160,13 @@ def contrastive(
     """Choose each image's text and each text's image among all: the mean cross entropy of both.
 
     Logits are scale * images @ texts.T, in at least float32, and so is the loss; with no rows it
-    is 0. Raises ValueError for sets that do not pair.
+    is 0. The scale may have another floating dtype. Raises ValueError for sets that do not pair,
+    TypeError for images and texts of different dtypes.
     """
-    check_pairs("contrastive", images, texts, scale=scale)
-    return run(Contrastive, images, texts, scale)[0]
+    return in_chunks(images, texts, scale, ROWS, DENSE)
+
+
+def in_chunks(images: Tensor, texts: Tensor, scale: Tensor, rows: int, dense: int) -> Tensor:
+    """Check, cast, and run with `rows` rows in a chunk, keeping the logits of up to `dense`."""
+    x, y = check_pairs("contrastive", images, texts, scale=scale)
+    return run(Contrastive, x, y, scale, forms(x, y, scale), rows, dense)[0]

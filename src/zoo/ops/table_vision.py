@@ -156,6 +156,9 @@ def contrastive_samples() -> Iterator[Sample]:
     yield Sample(
         "unit", (F.normalize(randn(6, 4)), F.normalize(randn(6, 4, seed=1)), f64(20.0)), cancels=8
     )
+    # logits of -200, where exp ends in float32, to 200
+    far = f64([[10.0, 0.0], [0.0, 10.0], [-7.0, 7.0]]), f64([[10.0, 0.0], [-10.0, 0.0], [7.0, 7.0]])
+    yield Sample("far", (*far, f64(2.0)), cancels=8)
     x, y, scale = pairs(4, 3, 0.5)
     yield Sample("transposed", (randn(3, 4).T, y, scale))
     yield Sample("expanded", (x, randn(1, 3).expand(4, 3), scale))
@@ -196,6 +199,8 @@ def pairs_errors(op: str, *scalars: Tensor) -> Iterator[Refusal]:
     yield Refusal("vectors", (x[0], y[0], *given), {}, ValueError, match)
     match = rf"^{op}: scale has shape \(1,\); give one number$"
     yield Refusal("scale", (x, y, f64([1.0]), *given[1:]), {}, ValueError, match)
+    match = f"^{op}: images torch.float64, texts torch.float32 differ; cast them to one dtype$"
+    yield Refusal("dtypes", (x, y.float(), *given), {}, TypeError, match)
     ids = randint(5, 3, 4)
     yield Refusal("ids", (ids, y, *given), {}, TypeError, f"^{op}: images is torch.int64; ")
     match = f"^{op}: scale is torch.int64; "
