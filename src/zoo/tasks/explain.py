@@ -18,7 +18,7 @@ from torch import Tensor
 from zoo.evaluate.rollout import rollout, share_of
 from zoo.models import BERT, CLIP, GPT2, ViT, load
 from zoo.models.clip import READS, SEES
-from zoo.models.look import Layers
+from zoo.models.look import Layers, layer_numbers
 from zoo.tasks.match import Matcher
 from zoo.tasks.packaged import find
 from zoo.tasks.pictures import Device, check_fits, kind
@@ -184,9 +184,7 @@ class Explainer:
         tower, prefix = eye_of(self.model)
         patch = tower.config.patch
         grid = (pixels.shape[2] // patch[0], pixels.shape[3] // patch[1])
-        with torch.no_grad():
-            maps = tower.attention_maps(self.placed(pixels), layers=layers)
-        rolled = rollout(maps.values(), head=head)
+        numbers, rolled = rolled_out(tower, {"pixel_values": self.placed(pixels)}, layers, head)
         readers = torch.zeros(rolled.shape[:2], dtype=torch.bool, device=rolled.device)
         if token is not None:
             readers[:, prefix + checked(token, grid[0] * grid[1], "patch", "patches")] = True
@@ -196,7 +194,7 @@ class Explainer:
             readers[:, 0] = True
         shares = share_of(rolled, readers)[0, prefix:]
         shares = (shares / shares.sum()).view(grid).cpu()
-        return PictureShares(framed(self.processor, picture, pixels), shares, tuple(maps))
+        return PictureShares(framed(self.processor, picture, pixels), shares, numbers)
 
     def text(
         self, text: str, *, layers: Layers = None, head: str = "mean", token: int | None = None
@@ -218,12 +216,10 @@ class Explainer:
         ids = batch["input_ids"][0]
         if not len(ids):
             raise ValueError("the text has no tokens, so there is nothing to explain")
-        with torch.no_grad():
-            maps = tower.attention_maps(
-                **{name: self.placed(x) for name, x in batch.items()}, layers=layers
-            )
+        inputs = {name: self.placed(x) for name, x in batch.items()}
         reader = self.reader(ids) if token is None else checked(token, len(ids), "token", "tokens")
-        rolled = rollout(maps.values(), head=head)[0].cpu()
+        numbers, all_rows = rolled_out(tower, inputs, layers, head)
+        rolled = all_rows[0].cpu()
         names = self.tokenizer.tokens(ids.tolist())
         pieces = [text[a:b].strip() or name for (a, b), name in zip(places, names, strict=True)]
         return TextShares(
@@ -231,7 +227,7 @@ class Explainer:
             shares=rolled.mean(0) if reader is None else rolled[reader],
             words=torch.tensor([a < b for a, b in places]),
             reader=reader,
-            layers=tuple(maps),
+            layers=numbers,
         )
 
     def match(self, picture: Any, text: str) -> float:
@@ -256,6 +252,16 @@ class Explainer:
         """Move an input to the model; pixels take its dtype."""
         like = next(self.model.parameters())
         return x.to(like.device, like.dtype if x.is_floating_point() else x.dtype)
+
+
+def rolled_out(
+    tower: Any, inputs: dict[str, Tensor], layers: Layers, head: str
+) -> tuple[tuple[int, ...], Float[Tensor, "b t t"]]:
+    """Give the numbers of the layers asked for, and their maps rolled out one at a time."""
+    numbers = layer_numbers(layers, len(tower.blocks))
+    with torch.no_grad():
+        maps = tower.each_attention_map(**inputs, layers=numbers)
+        return tuple(numbers), rollout((found for _, found in maps), head=head)
 
 
 def reads(model: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import copy
 import threading
+import weakref
 
 import pytest
 import torch
@@ -241,6 +242,17 @@ def test_a_map_reads_whole_texts_only():
     with pytest.raises(ValueError, match="leave the cache out"):
         model.attention_maps(ids, cache=cache)
     assert cache.length == 0
+
+
+def test_maps_come_one_by_one_and_none_is_kept():
+    model, ids = gpt2()
+    whole, gone = model.attention_maps(ids), []
+    with torch.no_grad():
+        for number, found in model.each_attention_map(ids):
+            assert all(reference() is None for reference in gone)
+            gone.append(weakref.ref(found))
+            assert torch.equal(found, whole[number])
+    assert len(gone) == 3
 
 
 def test_two_threads_look_at_once_and_see_their_own():
