@@ -299,6 +299,7 @@ def test_a_picture_that_cannot_be_read_is_left_out_of_a_search(matcher):
     whole = matcher.find("a cat", images[:2])
     assert [match.index for match in found] == [2 * match.index for match in whole]
     assert [m.probability for m in found] == pytest.approx([m.probability for m in whole])
+    assert [m.cosine for m in found] == pytest.approx([m.cosine for m in whole], abs=1e-12)
 
 
 def test_pictures_of_one_score_come_in_the_order_given(matcher):
@@ -332,9 +333,15 @@ def test_recall_leaves_out_what_cannot_be_read_and_its_texts(matcher):
 
 def test_a_text_that_is_too_long_loses_words_and_keeps_its_end_token(matcher):
     """The context is 13: a start, 11 words and an end."""
-    long = "cat " * 11 + "dog rain"
+    long = "cat " * 12
     assert matcher.too_long(["cat", "cat " * 11, long]) == [2]
     near(matcher.encode_texts([long]), matcher.encode_texts(["cat " * 11]))
+
+
+def test_probabilities_of_a_small_dtype_sum_to_one(tmp_path):
+    classifier = ImageClassifier.from_folder(write_vit(tmp_path), dtype=torch.bfloat16)
+    for labels in classifier.classify(pictures()):
+        assert sum(label.probability for label in labels) == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
