@@ -13,8 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+import golden_vision
 import torch
 import transformers
+from recording import outputs_of, random_weights
 from safetensors.torch import load_file, save_file
 
 ROOT = Path(__file__).parents[1] / "golden"
@@ -40,15 +42,6 @@ BERT_PLACES = {
     "logits": "cls.predictions.decoder",
 }
 DEPTH = 3
-
-
-def random_weights(model, seed):
-    """Make weights so large that a slip shows."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
-    return model.double().eval()
 
 
 def make_gpt2():
@@ -99,33 +92,17 @@ def batches(family):
 
 def expected_of(model, places, batch):
     """Run one batch: the outputs of the named places, the loss, the norm of each gradient."""
-    modules = dict(model.named_modules())
-    found = {}
-
-    def keep(name):
-        def hook(_module, _inputs, output):
-            found[name] = (output[0] if isinstance(output, tuple) else output).detach().clone()
-
-        return hook
-
-    handles = []
-    for ours, theirs in places.items():
-        for number in range(DEPTH) if "{}" in ours else [0]:
-            module = modules[theirs.replace("{}", str(number))]
-            handles.append(module.register_forward_hook(keep(ours.replace("{}", str(number)))))
     extra = {}
     if "attention_mask" in batch:
         extra["position_ids"] = (batch["attention_mask"].cumsum(1) - 1).clamp_min(0)
     model.zero_grad()
     labels = batch["labels"]
     inputs = {name: t for name, t in batch.items() if name != "labels"}
-    logits = model(**inputs, **extra).logits
+    found, logits = outputs_of(model, places, lambda: model(**inputs, **extra).logits)
     if "GPT2" in type(model).__name__:  # its own loss would round the logits to float32
         logits, labels = logits[:, :-1], labels[:, 1:]
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
     loss.backward()
-    for handle in handles:
-        handle.remove()
     found["loss"] = loss.detach()
     skipped = ("cls.predictions.decoder.bias",)  # a second name of cls.predictions.bias
     for name, parameter in model.named_parameters():
@@ -238,6 +215,8 @@ def write_lines(path, rows):
 SETS = {
     "gpt2-tiny": ("model", lambda folder: record_model("gpt2", folder)),
     "bert-tiny": ("model", lambda folder: record_model("bert", folder)),
+    "clip-tiny": ("model", lambda folder: golden_vision.record("clip", folder)),
+    "vit-tiny": ("model", lambda folder: golden_vision.record("vit", folder)),
     "tokenizer-bpe": ("tokenizer", record_bpe),
     "tokenizer-wordpiece": ("tokenizer", record_wordpiece),
     "tokenizer-clip": ("tokenizer", record_clip),
