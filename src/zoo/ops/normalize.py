@@ -27,8 +27,8 @@ def inverse_length(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
 
 def normalize_forward(x: Tensor, eps: float) -> Tensor:
     """Scale each row of the last axis, in at least float32."""
-    wider = wide(x)
-    return (wider * inverse_length(wider, eps)[0]).to(x.dtype)
+    length = torch.linalg.vector_norm(wide(x), dim=-1, keepdim=True)
+    return (x / length.clamp_min(eps)).to(x.dtype)
 
 
 def normalize_jvp(x: Tensor, t: Tensor, eps: float) -> Tensor:
