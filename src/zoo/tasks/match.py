@@ -131,7 +131,7 @@ class Matcher(Seer):
 
         A picture that `unreadable` heard of is left out.
         """
-        rows = images if isinstance(images, Tensor) else self.encode_images(images, **reading)
+        rows = images.cpu() if isinstance(images, Tensor) else self.encode_images(images, **reading)
         return self.ranked(rows, self.encode_texts([text])[0])
 
     def describe(self, image: Any, texts: Sequence[str]) -> list[Match]:
