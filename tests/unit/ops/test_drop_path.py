@@ -51,9 +51,9 @@ def test_rate_zero_gives_x_itself():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_low_dtype_is_scaled_by_a_scale_that_is_not_rounded(dtype):
-    """Rounded to bfloat16 first, 1 / 0.7 would turn 3 into 4.28 and not into 4.2857."""
-    x = torch.full((20, 1), 3.0, dtype=dtype)
-    kept = 3 * 65536 / (65536 - round(0.3 * 65536))
+    """Rounded first, 1 / 0.7 would turn 15 into 21.5 in bfloat16; 21.428 rounds to 21.375."""
+    x = torch.full((20, 1), 15.0, dtype=dtype)
+    kept = 15 * 65536 / (65536 - round(0.3 * 65536))
     y = ops.drop_path(x, 0.3, SEED)
     assert {*y.flatten().tolist()} == {0.0, torch.tensor(kept).to(dtype).item()}
 
