@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from zoo import ops
-from zoo.ops._function import wide
+from zoo.ops._function import no_autocast, wide
 
 IGNORE = -100  # a label that does not count
 
@@ -107,9 +107,13 @@ def match(model: Any, batch: Batch, *, reduction: str = "mean") -> Float[Tensor,
         loss = ops.contrastive(images, texts, model.scale())
     else:
         own = torch.arange(rows, device=images.device) + rows * dist.get_rank()
-        sides = ((images, gather(texts)), (texts, gather(images)))
-        scale = model.scale()
-        loss = sum(ops.linear_cross_entropy(scale * x, all_, own) for x, all_ in sides) / 2
+        scale = wide(model.scale())
+        with no_autocast(images):  # a cosine times 100 wants float32, as in ops.contrastive
+            one, other = (
+                ops.linear_cross_entropy(scale * wide(x), wide(gather(y)), own)
+                for x, y in ((images, texts), (texts, images))
+            )
+        loss = (one + other) / 2
     return loss if reduction == "mean" else loss * rows
 
 

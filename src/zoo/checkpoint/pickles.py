@@ -1,4 +1,4 @@
-"""nanoGPT's ckpt.pt, the one pickle that is ever read, and only by `zoo convert --unpickle`.
+"""Pickles: nanoGPT's ckpt.pt and states of CLIP and ViT, only ever by `zoo convert --unpickle`.
 
 torch's restricted unpickler builds tensors and plain values and nothing else; what comes out is
 checked again here. Nothing that unfolds is taken: neither compressed entries nor tensors that claim
@@ -38,15 +38,45 @@ def read_nanogpt(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return dict(arguments), tensors
 
 
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """Give the tensors of a pickled state, also of one that `model` or `state_dict` holds.
+
+    Raises CheckpointError for anything else. Names lose the `module.` of a parallel wrapper.
+    """
+    path = Path(path)
+    content = unpickle(path)
+    for name in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
+    if not isinstance(content, dict) or not all(
+        isinstance(k, str) and (is_plain(v) or is_number(v)) for k, v in content.items()
+    ):
+        raise CheckpointError(f"{path} is not a table of floating point tensors")
+    return {name.removeprefix("module."): v.detach() for name, v in content.items() if is_plain(v)}
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether this is a single whole number, as OpenAI's archives carry sizes."""
+    return type(value) is Tensor and value.ndim == 0 and not value.is_floating_point()
+
+
 def unpickle(path: Path) -> Any:
     """Read what torch's restricted unpickler is willing to."""
     if not path.is_file():
         raise CheckpointError(f"{path} is not a file")
     try:
         with zipfile.ZipFile(path) as archive:
+            if any("/code/" in i.filename for i in archive.infolist()):
+                raise CheckpointError(
+                    f"{path} is a TorchScript archive, which holds code that is not run here; "
+                    "where you trust it, save its tensors: "
+                    "torch.save(torch.jit.load(path).state_dict(), 'model.pt')"
+                )
             packed = [i for i in archive.infolist() if i.compress_type != zipfile.ZIP_STORED]
         if not packed:
             return torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except Exception as error:  # bytes of anybody's making: whatever is said, it is one error
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise CheckpointError(f"{path} cannot be read as tensors: {said[0][:200]}") from None

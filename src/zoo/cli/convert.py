@@ -1,8 +1,10 @@
 """Write the checkpoint SRC to the folder DST in another layout.
 
     hf        config.json and model.safetensors, as transformers writes them
-    openai    the same with the bare names of OpenAI's GPT-2
+    openai    the same with the bare names of OpenAI's GPT-2 or CLIP
     nanogpt   nanoGPT's ckpt.pt; reading one needs --unpickle
+    open_clip a CLIP, with open_clip_config.json
+    timm      a ViT, as timm's create_model("local-dir:...") reads it
 
 With --verify the result is read back and compared, in float64; the exit code is 1 if it differs.
 """
@@ -16,20 +18,29 @@ from zoo.cli.common import emit
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SRC", help="a folder, or nanoGPT's ckpt.pt")
+    parser.add_argument("source", metavar="SRC", help="a folder, or a .pt file")
     parser.add_argument("target", metavar="DST", help="a folder that holds no checkpoint yet")
-    parser.add_argument("--to", choices=("hf", "openai", "nanogpt"), default="hf")
+    parser.add_argument(
+        "--to", choices=("hf", "openai", "nanogpt", "open_clip", "timm"), default="hf"
+    )
     parser.add_argument("--verify", action="store_true", help="compare the logits both ways")
-    parser.add_argument("--unpickle", action="store_true", help="read a ckpt.pt that you trust")
+    parser.add_argument("--unpickle", action="store_true", help="read a pickle that you trust")
     parser.add_argument(
         "--approximate",
         action="store_true",
-        help="write nanogpt although it computes another gelu than the model",
+        help="write nanogpt or timm although its gelu or its eps is another than the model's",
+    )
+    parser.add_argument(
+        "--heads", type=int, metavar="N", help="of a timm ViT whose name does not tell"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    held = [n for n in ("config.json", "ckpt.pt") if (Path(args.target) / n).exists()]
+    held = [
+        n
+        for n in ("config.json", "ckpt.pt", "open_clip_config.json")
+        if (Path(args.target) / n).exists()
+    ]
     if held:
         raise UsageError(f"{args.target} holds {held[0]} already; choose another folder")
 
@@ -42,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
         verify=args.verify,
         unpickle=args.unpickle,
         approximate=args.approximate,
+        heads=args.heads,
     )
     same = done.difference in (None, 0.0)
     said = {None: "not verified", 0.0: "verified: every logit is the same"}.get(

@@ -1,64 +1,50 @@
 """Checkpoints from one layout to another, and the proof that nothing was lost.
 
-    hf        config.json and safetensors with the names that transformers writes
-    openai    the same with the bare names of OpenAI's GPT-2 release (`wte.weight`, `h.0...`)
-    nanogpt   ckpt.pt of nanoGPT: a pickle, so it is read only when told to
+    hf         config.json and safetensors with the names that transformers writes
+    openai     the bare names of OpenAI's releases: of GPT-2 (`wte.weight`, `h.0...`) or of CLIP
+    nanogpt    ckpt.pt of nanoGPT: a pickle, so it is read only when told to
+    open_clip  CLIP's names with open_clip_config.json
+    timm       timm's ViT
 
-nanoGPT stores linear maps untransposed, may leave biases out (zero here), and computes the exact
-gelu, where OpenAI's weights were trained with the tanh form: writing those asks for `approximate`.
+What each cannot hold is in zoo.models.layouts. Tokenizers and the settings for pictures go along.
 """
 
 import dataclasses
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from zoo import keymap
-from zoo.checkpoint import CheckpointError, Folder, read_folder, resolve, write_folder
-from zoo.checkpoint.pickles import read_nanogpt
-from zoo.models import MODELS, gpt2
+from zoo.checkpoint import CheckpointError, read_folder, resolve, write_folder
+from zoo.checkpoint.files import read_json
+from zoo.models import CLIP, GPT2, clip, family_of, gpt2
 from zoo.models.base import Model
-from zoo.models.gpt2 import GPT2, GPT2Config
+from zoo.models.layouts import nanogpt, openai_clip, timm
+from zoo.models.layouts.assemble import read_pickle, read_tensors
 
-LAYOUTS = ("hf", "openai", "nanogpt")
+LAYOUTS = ("hf", "openai", "nanogpt", "open_clip", "timm")
 
 # what stands beside the weights and goes along
 COMPANIONS = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
     "vocab.json",
     "vocab.txt",
     "merges.txt",
+    "bpe_simple_vocab_16e6.txt.gz",
     "generation_config.json",
+    "preprocessor_config.json",
 )
-
-# nanoGPT's maps are torch Linears: nothing is transposed
-NANOGPT = replace(
-    gpt2.KEYS,
-    body=tuple(
-        replace(rule, transpose=False) if isinstance(rule, keymap.Rename) else rule
-        for rule in gpt2.KEYS.body
-    ),
-)
-NANOGPT_ARGS = {
-    "n_layer": "depth",
-    "n_head": "heads",
-    "n_embd": "width",
-    "block_size": "context",
-    "vocab_size": "vocab",
-    "dropout": "dropout",
-}
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was written; `difference` is the largest between logits, None when not verified."""
+    """What was written; `difference` is the largest between outputs, None when not verified."""
 
     family: str
     head: str | None
@@ -75,22 +61,24 @@ def convert(
     verify: bool = False,
     unpickle: bool = False,
     approximate: bool = False,
+    heads: int | None = None,
 ) -> Conversion:
     """Write the checkpoint `source` to the folder `target` in the layout `to`.
 
-    A nanoGPT `ckpt.pt` is read only with `unpickle=True`. `verify` reads the result back, and
-    converts it to the first layout again, and compares all logits in float64.
-    Raises CheckpointError for what cannot be read, and ValueError for what `to` cannot hold.
+    A pickle (nanoGPT's `ckpt.pt`, a `.bin`) is read only with `unpickle=True`; `heads` says how
+    many there are where timm's architecture does not. `verify` reads the result back and compares
+    what both give in float64. Raises CheckpointError for what cannot be read, and ValueError for
+    what `to` cannot hold.
     """
     if to not in LAYOUTS:
         raise ValueError(f"layout {to!r}; expected one of {LAYOUTS}")
     target = Path(target)
-    model = read(source, unpickle=unpickle)
-    write(model, target, to, approximate=approximate)
+    model = read(source, unpickle=unpickle, heads=heads)
+    write(model, target, to, approximate=approximate, pixels=pixels_of(Path(source), to))
     copy_companions(Path(source), target)
     difference = None
     if verify:
-        back = read(target, unpickle=to == "nanogpt")
+        back = read(target, unpickle=to == "nanogpt", heads=heads)
         difference = max(compare(model, back), compare(back, model))
     return Conversion(
         family=model.spec.name,
@@ -101,141 +89,151 @@ def convert(
     )
 
 
-def read(source: str | Path, *, unpickle: bool) -> Model:
+def read(source: str | Path, *, unpickle: bool, heads: int | None = None) -> Model:
     """Read any layout, in the dtype that it is stored in."""
     path = Path(source)
-    pickled = path if path.suffix == ".pt" else path / "ckpt.pt"
-    if pickled.is_file() and (path.is_file() or not (path / "config.json").exists()):
-        if not unpickle:
-            raise CheckpointError(
-                f"{pickled} is a pickle; reading one is off by default. Only tensors and plain "
-                "values would be taken from it: pass --unpickle (unpickle=True) if you trust it"
-            )
-        return from_nanogpt(pickled)
+    if path.is_file():
+        return read_file(path, unpickle=unpickle)
+    if (path / "ckpt.pt").is_file() and not (path / "config.json").exists():
+        return read_file(path / "ckpt.pt", unpickle=unpickle)
+    if (path / openai_clip.ABOUT).is_file():
+        about = openai_clip.read_about(path)
+        tensors = read_tensors(path, openai_clip.OPEN_CLIP_FILES, unpickle=unpickle)
+        return openai_clip.read(path, about, tensors)
+    config = config_beside(path)
+    if "architecture" in config and "model_type" not in config:
+        return timm.read(path, config, unpickle=unpickle, heads=heads)
+    if path.is_dir() and not (path / "config.json").exists():
+        tensors = read_tensors(path, openai_clip.OPENAI_FILES, unpickle=unpickle)
+        if openai_clip.MARK in tensors:
+            return openai_clip.read(path, None, tensors)
+    return read_published(path, source)
+
+
+def read_file(path: Path, *, unpickle: bool) -> Model:
+    """Read one pickle: OpenAI's CLIP, or nanoGPT's checkpoint."""
+    tensors = read_pickle(path, unpickle=unpickle)
+    if openai_clip.MARK in tensors:
+        return openai_clip.read(path, None, tensors)
+    return nanogpt.read(path)
+
+
+def config_beside(path: Path) -> dict[str, Any]:
+    """Give config.json as far as it can be read; whoever needs it complains."""
+    try:
+        return read_json(path, "config.json") if (path / "config.json").is_file() else {}
+    except CheckpointError:
+        return {}
+
+
+def read_published(path: Path, source: str | Path) -> Model:
+    """Read transformers' layout, with OpenAI's names too."""
     folder = read_folder(resolve(source))
-    kind = folder.config.get("model_type")
-    if not isinstance(kind, str) or kind not in MODELS:
-        raise CheckpointError(f"{path}: model_type is {kind!r}; the zoo has {sorted(MODELS)}")
-    model: Model = MODELS[kind].build.from_folder(folder, dtype=widest(folder))
+    if openai_clip.MARK in folder.tensors:
+        tensors = {name: lazy.read() for name, lazy in folder.tensors.items()}
+        return with_config_of(folder.config, openai_clip.read(path, None, tensors))
+    family = family_of(folder)
+    model: Model = family.build.from_folder(folder, dtype=widest(folder.tensors.values()))
     return model
 
 
-def widest(folder: Folder) -> torch.dtype:
-    kinds = {t.dtype for t in folder.tensors.values() if t.dtype.is_floating_point}
+def with_config_of(published: dict[str, Any], model: CLIP) -> CLIP:
+    """Take what shapes do not tell from transformers' config that stands beside OpenAI's names."""
+    scale = published.get("logit_scale_init_value", model.config.scale)
+    model.config = dataclasses.replace(model.config, scale=float(scale))
+    return model
+
+
+def widest(tensors: Any) -> torch.dtype:
+    kinds = {t.dtype for t in tensors if t.dtype.is_floating_point}
     result = torch.float16 if kinds == {torch.float16} else torch.bfloat16
     for kind in kinds:
         result = torch.promote_types(result, kind)
     return result
 
 
-def from_nanogpt(path: Path) -> GPT2:
-    """Build a GPT-2 of a nanoGPT checkpoint; biases that it leaves out are zero."""
-    arguments, tensors = read_nanogpt(path)
-    unknown = {k for k in arguments if k not in NANOGPT_ARGS and k != "bias"}
-    if unknown:
-        raise CheckpointError(f"{path}: model_args holds {sorted(unknown)}, unknown to nanoGPT")
-    try:
-        fields: dict[str, Any] = {
-            NANOGPT_ARGS[k]: v for k, v in arguments.items() if k in NANOGPT_ARGS
-        }
-        config = GPT2Config(gelu="erf", **fields, attention_dropout=fields.get("dropout", 0.0))
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: model_args: {error}") from None
-    plan = keymap.plan(NANOGPT, "lm", tensors)
-    if plan.unexpected:
-        raise CheckpointError(f"{path}: unexpected: {', '.join(plan.unexpected)}")
-    with torch.device("meta"):
-        model = GPT2(config)
-    state = {
-        ours: keymap.combine(rule, [tensors[n] for n in names])
-        for ours, (rule, names) in plan.sources.items()
-    }
-    for name, parameter in model.named_parameters():
-        if name not in state and name.endswith("bias") and not arguments.get("bias", True):
-            state[name] = torch.zeros(parameter.shape, dtype=state["tokens.weight"].dtype)
-    check_complete(path, model, state)
-    for theirs, ours in plan.tied.items():
-        if not torch.equal(tensors[theirs], state[ours]):
-            raise CheckpointError(f"{path}: {theirs} is not {ours}, which nanoGPT ties")
-    model.load_state_dict(
-        {name: torch.nn.Parameter(t.contiguous()) for name, t in state.items()},
-        assign=True,
-        strict=False,
-    )
-    model.tie()
-    return model.eval()
-
-
-def check_complete(path: Path, model: GPT2, state: Mapping[str, Tensor]) -> None:
-    wanted = {name: tuple(p.shape) for name, p in model.named_parameters()}
-    wrong = [
-        f"{name} is {tuple(state[name].shape) if name in state else 'missing'}, expected {shape}"
-        for name, shape in wanted.items()
-        if name not in state or tuple(state[name].shape) != shape
-    ]
-    wrong += [
-        f"{name} is not in a model of {model.config.depth} blocks" for name in state.keys() - wanted
-    ]
-    if wrong:
-        raise CheckpointError(f"{path}: {'; '.join(wrong[:12])}")
-
-
-def write(model: Model, target: Path, to: str, *, approximate: bool) -> None:
+def write(
+    model: Model, target: Path, to: str, *, approximate: bool, pixels: dict[str, Any]
+) -> None:
     if to == "hf":
         model.save_pretrained(target)
-        return
-    if not isinstance(model, GPT2):
-        raise ValueError(f"layout {to!r} holds GPT-2 only, not {model.spec.name}")
-    if to == "openai":
+    elif to == "timm":
+        timm.write(model, target, pixels, approximate=approximate)
+    elif to == "open_clip":
+        openai_clip.write_open_clip(model, target, pixels)
+    elif to == "nanogpt":
+        nanogpt.write(model, target, approximate=approximate)  # type: ignore[arg-type]
+    elif isinstance(model, GPT2):
         state = {n: p.detach() for n, p in model.named_parameters()}
         keys = gpt2.keys_of(model.config)
         theirs = keymap.to_theirs(keys, model.head_name, state, prefix=False)
         plain = {name: tensor.contiguous() for name, tensor in theirs.items()}
         write_folder(target, model.published_config(), plain)
-        return
-    write_nanogpt(model, target, approximate=approximate)
+    elif isinstance(model, CLIP):
+        openai_clip.write_openai(model, target)
+    else:
+        raise ValueError(f"layout 'openai' holds GPT-2 and CLIP, not {model.spec.name}")
 
 
-def write_nanogpt(model: GPT2, target: Path, *, approximate: bool) -> None:
-    """Write `ckpt.pt` as nanoGPT's train.py resumes from it."""
-    config = model.config
-    if model.head_name != "lm" or not config.tied:
-        raise ValueError("nanoGPT has a tied language-model head only")
-    if config.hidden != 4 * config.width or config.eps != 1e-5:
-        raise ValueError(
-            f"nanoGPT has hidden = 4 width and eps = 1e-5; here hidden = {config.hidden}, "
-            f"width = {config.width}, eps = {config.eps}"
-        )
-    if config.gelu != "erf" and not approximate:
-        raise ValueError(
-            f"nanoGPT computes the exact gelu, this model the {config.gelu} form: its logits "
-            "would move a little. Pass --approximate (approximate=True) to write it all the same"
-        )
-    state = {name: p.detach() for name, p in model.named_parameters()}
-    theirs = keymap.to_theirs(NANOGPT, "lm", state)
-    theirs["lm_head.weight"] = theirs["transformer.wte.weight"]
-    fields = dataclasses.asdict(config)
-    arguments = {name: fields[ours] for name, ours in NANOGPT_ARGS.items()} | {"bias": True}
-    target.mkdir(parents=True, exist_ok=True)
-    partial = target / "ckpt.pt.partial"
-    torch.save({"model": theirs, "model_args": arguments}, partial)
-    partial.replace(target / "ckpt.pt")
+def pixels_of(source: Path, to: str) -> dict[str, Any]:
+    """Say in the words of the layout `to` how pictures are prepared; nothing where none are."""
+    processor = processor_of(source)
+    if processor is None or to not in ("timm", "open_clip"):
+        return {}
+    from zoo.images.settings import FILTERS
+
+    words = {number: word for word, number in FILTERS.items()}
+    said = {
+        "mean": list(processor.image_mean),
+        "std": list(processor.image_std),
+        "interpolation": words[processor.resample],
+    }
+    if to == "open_clip":
+        return said | {"resize_mode": "shortest" if processor.do_center_crop else "squash"}
+    shorter = processor.size.get("shortest_edge")
+    if processor.do_center_crop and shorter:
+        return said | {"crop_pct": min(processor.out_size()) / shorter, "crop_mode": "center"}
+    return said | {"crop_pct": 1.0, "crop_mode": "squash"}
+
+
+def processor_of(source: Path) -> Any:
+    """Read the settings for pictures beside a checkpoint, if there are any that can be read."""
+    try:
+        from zoo.images import ImageError, ImageProcessor
+    except ImportError:  # the extra is not installed: files still go along as they are
+        return None
+    try:
+        return ImageProcessor.from_folder(source)
+    except ImageError:
+        return None
 
 
 def copy_companions(source: Path, target: Path) -> None:
     for name in COMPANIONS:
         if (source / name).is_file() and not (target / name).exists():
             shutil.copyfile(source / name, target / name)
+    if not (target / "preprocessor_config.json").exists():
+        processor = processor_of(source)
+        if processor is not None:
+            processor.save(target)
 
 
 def compare(one: Model, other: Model) -> float:
     """Give the largest difference between the outputs of two models, in float64."""
-    config = one.config
-    batch = one.spec.example(config, seed=7)
-    if one.head_name == "multiple_choice":
-        batch = {name: ids[None] for name, ids in batch.items()}
+    batch = inputs_of(one)
     with torch.no_grad():
         return float((as_double(one)(**batch) - as_double(other)(**batch)).abs().max())
+
+
+def inputs_of(model: Model) -> dict[str, Any]:
+    """Make a batch that the model's head reads."""
+    batch = model.spec.example(model.config, seed=7)
+    if model.head_name == "multiple_choice":
+        return {name: ids[None] for name, ids in batch.items()}
+    if isinstance(model, CLIP):
+        read = {"input_ids": clip.READS, "pixel_values": clip.SEES}
+        batch = {name: x for name, x in batch.items() if model.head_name in read[name]}
+    return {name: x.double() if x.is_floating_point() else x for name, x in batch.items()}
 
 
 def as_double(model: Model) -> Model:

@@ -78,7 +78,7 @@ class ViT(Model):
         self.drop = Dropout(c.dropout)
         self.blocks = nn.ModuleList(Block(c, rate) for rate in path_rates(c.drop_path, c.depth))
         self.norm = LayerNorm(c.width, c.eps)
-        self.pooler = Linear(c.width, c.width) if head is None else None
+        self.pooler = Linear(c.width, c.width) if head is None and c.pooler else None
         self.head = make_head(c, head)
         init_weights(self)
 

@@ -44,6 +44,7 @@ class ViTConfig:
     prefix_positions: int | None = None  # tokens before the patches that have one; None: the class
     layer_scale: float | None = None  # its initial value (Touvron et al. 2021)
     qkv_bias: bool = True
+    pooler: bool = True  # of the bare model: the layer whose answer Hugging Face calls pooled
     antialias: bool = True  # when positions are resized; see zoo.nn.patch
 
     def __post_init__(self) -> None:
@@ -54,7 +55,7 @@ class ViTConfig:
         check_grid(self)
         check_heads("width", self.width, "heads", self.heads)
         check_eps_and_labels(self)
-        check_switches(self, "pooled_norm", "class_token", "qkv_bias", "antialias")
+        check_switches(self, "pooled_norm", "class_token", "qkv_bias", "pooler", "antialias")
         if type(self.registers) is not int or self.registers < 0:
             raise ValueError(f"registers is {self.registers!r}; expected a whole number from 0")
         if self.prefix_positions not in range(self.prefix + 1):
@@ -167,6 +168,7 @@ CONFIG_KEYS = ConfigTable(
         "registers": Key(("num_register_tokens",)),
         "prefix_positions": Key(("prefix_positions",)),
         "layer_scale": Key(("layerscale_value",)),
+        "pooler": Key(("add_pooling_layer",)),
         "antialias": Key(("position_antialias",)),
     },
     fixed={"pooler_act": "tanh"},
@@ -179,5 +181,13 @@ CONFIG_KEYS = ConfigTable(
 )
 # keys of ours, and their values in a model that Hugging Face's ViT computes too
 DEFAULTS = {f.name: f.default for f in fields(ViTConfig)} | {"prefix_positions": 1}
-OWN = ("pooling", "pooled_norm", "class_token", "registers", "prefix_positions", "layer_scale")
+OWN = (
+    "pooling",
+    "pooled_norm",
+    "class_token",
+    "registers",
+    "prefix_positions",
+    "layer_scale",
+    "pooler",
+)
 PLAIN = {CONFIG_KEYS.keys[name].theirs[0]: DEFAULTS[name] for name in OWN}
