@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import golden_foreign
 import golden_vision
 import torch
 import transformers
@@ -217,6 +218,8 @@ SETS = {
     "bert-tiny": ("model", lambda folder: record_model("bert", folder)),
     "clip-tiny": ("model", lambda folder: golden_vision.record("clip", folder)),
     "vit-tiny": ("model", lambda folder: golden_vision.record("vit", folder)),
+    "timm-vit": ("layout", golden_foreign.record_timm),
+    "open-clip": ("layout", golden_foreign.record_open_clip),
     "tokenizer-bpe": ("tokenizer", record_bpe),
     "tokenizer-wordpiece": ("tokenizer", record_wordpiece),
     "tokenizer-clip": ("tokenizer", record_clip),
@@ -252,7 +255,6 @@ def main():
             "schema": 1,
             "name": options.name,
             "kind": kind,
-            **about,
             "version": version,
             "history": [entry, *old.get("history", [])],
             "source": {
@@ -260,6 +262,7 @@ def main():
                 "torch": torch.__version__.partition("+")[0],
                 "dtype": "float64",
             },
+            **about,
             "files": files,
         }
         target.mkdir(parents=True, exist_ok=True)

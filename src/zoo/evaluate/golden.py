@@ -7,6 +7,8 @@ wrong. Sets are recorded by `tools/record_golden.py`; nothing here writes.
 
 import hashlib
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +20,8 @@ from torch import Tensor
 
 from zoo import keymap
 from zoo.generate import Sampling, generate
-from zoo.models import load
+from zoo.models import convert, load
+from zoo.models.layouts import openai_clip, timm
 from zoo.objectives import OBJECTIVES, inputs_of
 from zoo.testing.trace import difference, first_divergence, trace
 from zoo.tokenizers import Tokenizer
@@ -219,4 +222,68 @@ def compare_tokenizer(golden: GoldenSet, subject: Any, report: Report) -> None:
             report.faults.append(f"{ids} reads {tokenizer.decode(ids)!r}, not {case['decoded']!r}")
 
 
-COMPARISONS = {"model": compare_model, "tokenizer": compare_tokenizer}
+def compare_layout(golden: GoldenSet, subject: Any, report: Report) -> None:
+    """Read each case as the library that wrote it would; compare outputs and all gradients."""
+    bounds = golden.manifest["compare"]
+    for case in golden.manifest["cases"]:
+        model = read_case(golden, case).double() if subject is None else subject
+        held = {
+            part: load_file(golden.folder / f"{case}.{part}.safetensors") for part in ("in", "out")
+        }
+        found = outputs_of(model, held["in"])
+        (found["output"] * direction(found["output"])).sum().backward()
+        gradients = {
+            n: torch.zeros_like(p) if p.grad is None else p.grad
+            for n, p in model.named_parameters()
+        }
+        keys = KEYS[golden.manifest["layout"]](model.config)
+        theirs = keymap.to_theirs(keys, model.head_name, gradients)
+        found |= {f"gradient:{name}": gradient for name, gradient in theirs.items()}
+        if found.keys() != held["out"].keys():
+            names = sorted(found.keys() ^ held["out"].keys())
+            report.faults.append(f"{golden.name}/{case}: {names} are not in both")
+            continue
+        for name, wanted in held["out"].items():
+            report.compared += 1
+            size, bound = difference(
+                found[name].detach(), wanted, rtol=bounds["rtol"], atol=bounds["atol"]
+            )
+            if size > bound:
+                report.faults.append(
+                    f"{golden.name}/{case}: {name} differs by {size:.3g} (allowed: {bound:.3g})"
+                )
+
+
+def read_case(golden: GoldenSet, case: str) -> Any:
+    """Lay a case's files out as its library does, and read them as `zoo convert` would."""
+    config, weights = FILES[golden.manifest["layout"]]
+    with tempfile.TemporaryDirectory() as place:
+        shutil.copyfile(golden.folder / f"{case}.json", Path(place, config))
+        shutil.copyfile(golden.folder / f"{case}.weights.safetensors", Path(place, weights))
+        return convert.read(place, unpickle=False)
+
+
+def outputs_of(model: Any, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give a ViT's hidden states or a CLIP's vectors, and the output."""
+    if "input_ids" in inputs:
+        images = model.encode_image(inputs["pixel_values"])
+        texts = model.encode_text(inputs["input_ids"])
+        return {"images": images, "texts": texts, "output": model(**inputs)}
+    hidden = model.encode(**inputs, interpolate=True)
+    output = model.pool(hidden)
+    return {"hidden": hidden, "output": model.head(output)}
+
+
+def direction(output: Tensor) -> Tensor:
+    """Weigh every element of an output differently, without drawing."""
+    return torch.arange(output.numel(), dtype=output.dtype).cos().reshape(output.shape)
+
+
+# a layout -> its key table of a config, and how it calls config and weights
+KEYS: dict[str, Any] = {"timm": timm.keys_of, "open_clip": openai_clip.keys_of}
+FILES = {
+    "timm": ("config.json", "model.safetensors"),
+    "open_clip": (openai_clip.ABOUT, openai_clip.WEIGHTS),
+}
+
+COMPARISONS = {"layout": compare_layout, "model": compare_model, "tokenizer": compare_tokenizer}
