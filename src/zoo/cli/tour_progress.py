@@ -9,7 +9,7 @@ from zoo.cli.common import say
 
 
 @contextmanager
-def told(seconds: float) -> Iterator[Callable[[float, int, float], None]]:
+def told(seconds: float, of: str = "of") -> Iterator[Callable[[float, int, float], None]]:
     """Show how the lesson goes: a bar on a terminal, elsewhere a line every tenth of it."""
     bar_of = terminal_bar()
     if bar_of is None:
@@ -23,7 +23,7 @@ def told(seconds: float) -> Iterator[Callable[[float, int, float], None]]:
 
         yield line
         return
-    form = "   {percentage:3.0f}% |{bar:40}| {elapsed} of " + f"{seconds:g} s{{postfix}}"
+    form = "   {percentage:3.0f}% |{bar:40}| {elapsed} " + f"{of} {seconds:g} s{{postfix}}"
     with bar_of(total=1000, bar_format=form, file=sys.stderr, leave=False) as bar:
 
         def move(share: float, step: int, loss: float) -> None:

@@ -50,7 +50,7 @@ def read_digits(args: argparse.Namespace) -> None:
     judge_digits(args, "before", reader, held_out, 0, 0.0)
     steps, start = 0, time.monotonic()
     limit = PATIENCE["digits"] * args.seconds
-    with told(limit) as tell:
+    with told(limit, "of at most") as tell:
         for share, step in lesson_digits.lessons(
             model,
             learnt,
@@ -64,14 +64,21 @@ def read_digits(args: argparse.Namespace) -> None:
     out = Path(args.out)
     model.save_pretrained(out / "vit")
     lesson_digits.PROCESSOR.save(out / "vit")
-    written = out / "scans"
-    written.mkdir(exist_ok=True)
+    folder = emptied(out / "scans", "??-is-?.png")
     for number in range(SENT):
-        name = f"{number:02}-is-{held_out.labels[number]}.png"
-        held_out.pictures[number].save(written / name)
+        held_out.pictures[number].save(folder / f"{number:02}-is-{held_out.labels[number]}.png")
     digits_sheet(held_out, read).save(out / "digits.png")
     sheet = out / "digits.png"
     emit(args, {"part": "picture", "file": str(sheet)}, f"   {sheet} shows some of them.\n")
+
+
+def emptied(folder: Path, *names: str) -> Path:
+    """Make a folder; take out of it what another seed may have left there, which was learnt now."""
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        for file in folder.glob(name):
+            file.unlink()
+    return folder
 
 
 def judge_digits(
@@ -135,7 +142,7 @@ def find_drawings(args: argparse.Namespace) -> None:
     judge_drawings(args, "before", matcher, pictures, names, 0, 0.0)
     steps, start = 0, time.monotonic()
     limit = PATIENCE["emoji"] * args.seconds
-    with told(limit) as tell:
+    with told(limit, "of at most") as tell:
         for share, step in lesson_emoji.lessons(
             model,
             tokenizer,
@@ -151,11 +158,10 @@ def find_drawings(args: argparse.Namespace) -> None:
     model.save_pretrained(out / "clip")
     lesson_emoji.PROCESSOR.save(out / "clip")
     tokenizer.save(out / "clip")
-    written = out / "emoji"
-    written.mkdir(exist_ok=True)
+    folder = emptied(out / "emoji", *(e.file for e in learnt))
     for e, picture in zip(held_out, pictures, strict=True):
-        picture.save(written / e.file)
-    (written / "LICENSE.txt").write_text(lesson_emoji.attribution() + "\n", encoding="utf-8")
+        picture.save(folder / e.file)
+    (folder / "LICENSE.txt").write_text(lesson_emoji.attribution() + "\n", encoding="utf-8")
     found = {query: matcher.find(query, rows)[:FOUND] for query in QUERIES}
     for query, matches in found.items():
         best = [{"name": names[m.index], "cosine": m.cosine} for m in matches]
