@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 
 from zoo import cli
-from zoo.cli import VERBS, UsageError, common, main, tour
+from zoo.cli import VERBS, UsageError, common, main, tour_progress, tour_text
 
 
 class Lines:
@@ -146,14 +146,14 @@ def test_info_lists_what_presets_there_are(capsys):
 
 def test_a_long_text_is_cut_to_what_one_looks_at():
     text = "\n".join(["word " * 40, "", *"abcdefghijklm"])
-    lines = tour.quoted(text).split("\n")
+    lines = tour_text.quoted(text).split("\n")
     assert len(lines) == 12
     assert max(map(len, lines)) <= 100
     assert lines[3:6] == ["     | a", "     | b", "     | c"]
 
 
 def test_without_a_terminal_a_line_is_told_every_tenth(capsys):
-    with tour.told(60.0) as tell:
+    with tour_progress.told(60.0) as tell:
         for i in range(101):
             tell(i / 100, i, 1.5)
     lines = capsys.readouterr().err.splitlines()
