@@ -206,16 +206,17 @@ def lessons(
     seed: int,
 ) -> Iterator[tuple[float, Step]]:
     """Train for so many steps, or seconds; give the share that is over and the step taken."""
-    batches = pairs(tokenizer, learnt, seed)
+    batches = pairs(tokenizer, learnt, layers(learnt), seed)  # drawn before the clock runs
     return taught(
         model, batches, match, peak=PEAK, warmup=WARMUP, seconds=seconds, most=steps, decay=DECAY
     )
 
 
-def pairs(tokenizer: Tokenizer, learnt: Sequence[Emoji], seed: int) -> Iterator[dict[str, Tensor]]:
+def pairs(
+    tokenizer: Tokenizer, learnt: Sequence[Emoji], drawn: Float[Tensor, "n 4 y x"], seed: int
+) -> Iterator[dict[str, Tensor]]:
     """Give batches of drawings and captions for ever, each time in other views and words."""
     generator, dice = torch.Generator().manual_seed(seed), random.Random(seed)
-    drawn = layers(learnt)
     while True:
         order = torch.randperm(len(learnt), generator=generator)
         for chosen in order.split(BATCH)[: max(1, len(order) // BATCH)]:

@@ -39,7 +39,11 @@ def taught(
 
     def rate(step: int) -> float:
         tick = int(share() * TICKS)
-        return learning_rate(tick, peak=peak, warmup=warmup, total=TICKS, floor=0.02)
+        by_clock = learning_rate(tick, peak=peak, warmup=warmup, total=TICKS, floor=0.02)
+        if most is None:
+            return by_clock
+        # the rise is counted in steps too: a slow first step must not skip it
+        return min(by_clock, peak * (step + 1) / max(1.0, warmup * most / TICKS))
 
     pace = Pace(torch.get_num_threads())
     optimizer = make_optimizer(model, peak, decay=decay)
