@@ -9,18 +9,43 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from zoo.models import BERT, GPT2, BERTConfig, GPT2Config, load
+    from zoo.models import (
+        BERT,
+        CLIP,
+        GPT2,
+        BERTConfig,
+        CLIPConfig,
+        GPT2Config,
+        ViT,
+        ViTConfig,
+        load,
+    )
 
 # public name -> the room it lives in
 PUBLIC = {
     "BERT": "zoo.models",
     "BERTConfig": "zoo.models",
+    "CLIP": "zoo.models",
+    "CLIPConfig": "zoo.models",
     "GPT2": "zoo.models",
     "GPT2Config": "zoo.models",
+    "ViT": "zoo.models",
+    "ViTConfig": "zoo.models",
     "load": "zoo.models",
 }
 
-__all__ = ["BERT", "GPT2", "BERTConfig", "GPT2Config", "__version__", "load"]
+__all__ = [
+    "BERT",
+    "CLIP",
+    "GPT2",
+    "BERTConfig",
+    "CLIPConfig",
+    "GPT2Config",
+    "ViT",
+    "ViTConfig",
+    "__version__",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:
