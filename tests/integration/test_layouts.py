@@ -134,6 +134,18 @@ def write_timm(folder, edit=lambda about, state: None, **changes):
     return folder / "to"
 
 
+def test_a_config_of_before_tables_is_read(tmp_path):
+    """timm of 2022 wrote the settings of pictures beside the architecture."""
+
+    def flat(about, state):
+        about |= about.pop("pretrained_cfg") | {"architecture": "vit_small_patch4"}
+        del about["model_args"]
+
+    folder = write_timm(tmp_path, flat, image=(12, 24), patch=(4, 4), width=18, heads=6)
+    config = read(folder, unpickle=False).config
+    assert (config.image, config.heads) == ((12, 24), 6)
+
+
 def test_heads_come_from_the_name_or_from_the_caller(tmp_path):
     def without_arguments(about, state):
         about["architecture"] = "vit_odd_patch4"
@@ -154,6 +166,14 @@ TIMM_REFUSED = {
         lambda a, s: s.update({"norm_pre.bias": s["norm.bias"] + 1}),
         "norm_pre.bias is unexp",
     ),
+    "a-norm-before": (
+        lambda a, s: s.update({"norm_pre.weight": s["norm.weight"] + 1}),
+        "normalises before its first block, as the towers of CLIP do",
+    ),
+    "norm-behind": (
+        lambda a, s: a.update(architecture="vit_base_patch16_rpn_224"),
+        "'vit_base_patch16_rpn_224'.*no plain",
+    ),
     "a-missing-one": (lambda a, s: s.pop("blocks.1.norm2.bias"), "blocks.1.norm2.bias is missing"),
     "no-patches": (
         lambda a, s: s.pop("patch_embed.proj.weight"),
@@ -161,7 +181,7 @@ TIMM_REFUSED = {
     ),
     "positions": (
         lambda a, s: s.update({"pos_embed": s["pos_embed"][:, :7].contiguous()}),
-        "6 positions are no square grid",
+        r"7 positions, 1 of them or none before the patches: no grid of \[12, 10\] pixels",
     ),
 }
 

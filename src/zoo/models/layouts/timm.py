@@ -14,13 +14,14 @@ from torch import Tensor
 
 from zoo.checkpoint import CheckpointError, write_folder
 from zoo.keymap import KeyTable, Rename, Reshape, affine, to_theirs
-from zoo.models.layouts.assemble import assemble, depth_of, read_tensors, side_of, size_of
+from zoo.models.layouts import timm_names
+from zoo.models.layouts.assemble import assemble, depth_of, read_tensors, size_of
 from zoo.models.vit import ViT
 from zoo.models.vit_config import ViTConfig
 
 EPS = 1e-6
 FILES = ("model.safetensors", "pytorch_model.bin")
-HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16, "giant": 16}
+ARCHITECTURE = "vit_base_patch16_224"  # what is written: every argument is said beside it
 POOLINGS = {"token": "class", "avg": "mean"}
 GELUS = {"gelu": "erf", "gelu_tanh": "tanh", "quick_gelu": "quick"}
 
@@ -76,25 +77,32 @@ def config_of(
     name = str(about.get("architecture", ""))
     given = table(where, about, "model_args")
     strange = {k: v for k, v in given.items() if k not in TOLD and v}
-    if not name.startswith("vit_") or strange:
+    if not timm_names.is_plain(name) or strange:
         raise CheckpointError(
             f"{where}: config.json: architecture {name!r} with {strange} is no plain ViT of timm's"
+        )
+    if "norm_pre.weight" in tensors:
+        raise CheckpointError(
+            f"{where}: {name!r} normalises before its first block, as the towers of CLIP do, and "
+            "a ViT here does not: convert the whole CLIP, from open_clip's files"
         )
     _, channels, *patch = size_of(where, tensors, "patch_embed.proj.weight", 4)
     _, count, width = size_of(where, tensors, "pos_embed", 3)
     hidden = size_of(where, tensors, "blocks.0.mlp.fc1.weight", 2)[0]
     class_token = "cls_token" in tensors
     registers = size_of(where, tensors, "reg_token", 3)[1] if "reg_token" in tensors else 0
-    prefix = 0 if given.get("no_embed_class") else int(class_token) + registers
+    step = (patch[0], patch[1])
+    image, prefix = image_of(where, about, given, count, int(class_token) + registers, step)
     pooled_norm = "fc_norm.weight" in tensors
-    pool = given.get("global_pool", about.get("global_pool", "avg" if pooled_norm else "token"))
-    form = given.get("act_layer", "quick_gelu" if "quickgelu" in name else "gelu")
+    usual = "avg" if pooled_norm else timm_names.pooling_of(name)
+    pool = given.get("global_pool", about.get("global_pool", usual))
+    form = given.get("act_layer", timm_names.gelu_of(name))
     if pool not in POOLINGS or form not in GELUS:
         raise CheckpointError(f"{where}: pooling {pool!r} with {form!r} is not supported")
     try:
         return ViTConfig(
-            image=image_of(where, about, given, count - prefix, (patch[0], patch[1])),
-            patch=(patch[0], patch[1]),
+            image=image,
+            patch=step,
             channels=channels,
             width=width,
             depth=depth_of(tensors, "blocks.{}.norm1.weight"),
@@ -129,22 +137,38 @@ def image_of(
     where: Path,
     about: Mapping[str, Any],
     given: Mapping[str, Any],
-    patches: int,
+    count: int,
+    prefix: int,
     patch: tuple[int, int],
-) -> tuple[int, int]:
-    """Find the (height, width) that the positions were made for."""
-    size = given.get("img_size", table(where, about, "pretrained_cfg").get("input_size"))
+) -> tuple[tuple[int, int], int]:
+    """Find the (height, width) that positions were made for, and how many stand before the patches.
+
+    All `prefix` tokens have a position or none: of the two, the one that leaves a grid of the
+    image's size, or else a square one.
+    """
+    said = given.get("no_embed_class")
+    choices = (prefix, 0) if said is None else (0 if said else prefix,)
+    # files of before 2023 have no table of their own
+    pretrained = table(where, about, "pretrained_cfg") or about
+    size = given.get("img_size", pretrained.get("input_size"))
     sizes = [size, size] if isinstance(size, int) else list(size or ())[-2:]
     if len(sizes) == 2 and all(type(side) is int for side in sizes):
         height, width = sizes
-        if (height // patch[0]) * (width // patch[1]) == patches:
-            return height, width
-    side = side_of(where, patches)
-    return side * patch[0], side * patch[1]
+        for before in choices:
+            if (height // patch[0]) * (width // patch[1]) == count - before:
+                return (height, width), before
+    for before in choices:
+        side = math.isqrt(max(0, count - before))
+        if side and side * side == count - before:
+            return (side * patch[0], side * patch[1]), before
+    raise CheckpointError(
+        f"{where}: {count} positions, {prefix} of them or none before the patches: no grid of "
+        f"{size} pixels and no square one; model_args must say img_size"
+    )
 
 
 def heads_of(where: Path, name: str, given: Mapping[str, Any], heads: int | None) -> int:
-    found = heads or given.get("num_heads") or HEADS.get(name.split("_")[1])
+    found = heads or given.get("num_heads") or timm_names.heads_of(name)
     if not isinstance(found, int):
         raise CheckpointError(
             f"{where}: {name!r} does not tell the number of heads: pass --heads (heads=...)"
@@ -186,7 +210,7 @@ def write(model: Any, target: Path, pixels: Mapping[str, Any], *, approximate: b
     theirs = to_theirs(keys_of(c), model.head_name, state)
     classes = c.classes if model.head_name == "image" else 0
     about: dict[str, Any] = {
-        "architecture": f"vit_base_patch{c.patch[0]}_{c.image[0]}",
+        "architecture": ARCHITECTURE,
         "num_classes": classes,
         "num_features": c.width,
         "global_pool": pool_of(c),
