@@ -84,11 +84,14 @@ def test_unseen_pictures_are_there_to_try_the_models_with(records, place):
     drawings = sorted((place / "school" / "emoji").glob("*.png"))
     assert len(scans) == 20
     assert len(drawings) == parts(records, "emoji")[0]["held_out"]
-    assert "cat-face.png" in {drawing.name for drawing in drawings}
+    assert {"cat-face.png", "red-heart.png"} <= {drawing.name for drawing in drawings}
     for file in scans + drawings:
         assert len(np.unique(np.asarray(Image.open(file)))) > 1, file
     licence = (place / "school" / "emoji" / "LICENSE.txt").read_text(encoding="utf-8")
     assert "OpenMoji" in licence and "CC BY-SA 4.0" in licence
+    for file in [*drawings, place / "school" / "emoji.png"]:
+        with Image.open(file) as picture:
+            assert picture.info["Copyright"] == licence.strip()
 
 
 def test_the_commands_that_it_ends_with_work(records, place):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from zoo.cli import lesson_digits, lesson_emoji
 from zoo.cli.common import emit
@@ -26,7 +27,7 @@ WHOLE = 60.0  # seconds of the GPT-2's lesson for which the others take all thei
 PATIENCE = {"digits": 1.0, "emoji": 2.5}  # the longest they take, in seconds of that lesson
 SHOWN, COLUMNS = 40, 10  # digits on the sheet
 SENT = 20  # digits that are written as files
-QUERIES = ("cat face", "red heart", "a smiling face", "a green heart", "a book", "a vehicle")
+QUERIES = ("cat face", "red heart", "a smiling face", "a green heart", "a person", "a vehicle")
 MISTAKE = ((122, 0, 18), (255, 228, 224))  # ink and paper of a misread digit
 FOUND = 6  # drawings a query on the sheet
 CARD = (35, 57, 93)  # the colour of a query's card
@@ -160,7 +161,7 @@ def find_drawings(args: argparse.Namespace) -> None:
     tokenizer.save(out / "clip")
     folder = emptied(out / "emoji", *(e.file for e in learnt))
     for e, picture in zip(held_out, pictures, strict=True):
-        picture.save(folder / e.file)
+        picture.save(folder / e.file, pnginfo=credit())
     (folder / "LICENSE.txt").write_text(lesson_emoji.attribution() + "\n", encoding="utf-8")
     found = {query: matcher.find(query, rows)[:FOUND] for query in QUERIES}
     for query, matches in found.items():
@@ -169,7 +170,7 @@ def find_drawings(args: argparse.Namespace) -> None:
         emit(args, {"part": "find", "query": query, "found": best}, text)
     sheet = out / "emoji.png"
     cells = {query: [m.index for m in matches] for query, matches in found.items()}
-    drawings_sheet(cells, pictures, names).save(sheet)
+    drawings_sheet(cells, pictures, names).save(sheet, pnginfo=credit())
     text = f"\n   {sheet} shows them.\n   {lesson_emoji.attribution()}\n"
     emit(args, {"part": "picture", "file": str(sheet)}, text)
 
@@ -211,6 +212,13 @@ def drawings_sheet(
     columns = 1 + max(map(len, found.values()))
     sheet = contact_sheet(images, captions, columns=columns, title=title, cell=132)
     return signed(sheet, lesson_emoji.attribution())
+
+
+def credit() -> PngInfo:
+    """Say inside a file whose drawings it shows."""
+    info = PngInfo()
+    info.add_text("Copyright", lesson_emoji.attribution())
+    return info
 
 
 def card(text: str, side: int = 132) -> Image.Image:
