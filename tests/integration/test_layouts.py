@@ -1,6 +1,7 @@
 """Layouts of other libraries: there and back with every bit, and what each cannot hold."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -174,6 +175,18 @@ TIMM_REFUSED = {
         lambda a, s: a.update(architecture="vit_base_patch16_rpn_224"),
         "'vit_base_patch16_rpn_224'.*no plain",
     ),
+    "a-far-block": (
+        lambda a, s: s.update({"blocks.9000000.norm1.weight": s["norm.weight"] + 1}),
+        r"4 of blocks.\{\}.norm1.weight, and the last has number 9000000",
+    ),
+    "blocks-cut-off": (
+        lambda a, s: [s.pop(name) for name in list(s) if name.startswith("blocks.2.")],
+        "the config says depth 3, the weights hold 2",
+    ),
+    "a-list-for-a-word": (
+        lambda a, s: a["model_args"].update(act_layer=["gelu"]),
+        r"\['gelu'\] is not supported",
+    ),
     "a-missing-one": (lambda a, s: s.pop("blocks.1.norm2.bias"), "blocks.1.norm2.bias is missing"),
     "no-patches": (
         lambda a, s: s.pop("patch_embed.proj.weight"),
@@ -246,6 +259,39 @@ def test_a_config_of_open_clip_that_is_no_clip_is_refused(tmp_path, settings, se
     (tmp_path / "open_clip_config.json").write_text(settings)
     with pytest.raises(CheckpointError, match=sentence):
         read(tmp_path, unpickle=False)
+
+
+def test_a_custom_text_tower_is_refused(tmp_path):
+    tiny("clip", "match", **CLIPS["quick"]).save_pretrained(tmp_path / "from")
+    convert(tmp_path / "from", tmp_path / "to", to="open_clip")
+    path = tmp_path / "to" / "open_clip_model.safetensors"
+    state = load_file(path)
+    save_file({n if "visual" in n else f"text.{n}": x for n, x in state.items()}, path)
+    with pytest.raises(CheckpointError, match="begin with 'text.', as open_clip's custom ones"):
+        read(tmp_path / "to", unpickle=False)
+
+
+OPEN_CLIP_REFUSED = {
+    "layers": ("vision_cfg", {"layers": 9}, "the config says layers 9, the weights hold 2"),
+    "context": ("text_cfg", {"context_length": 77}, "context_length 77, the weights hold 13"),
+    "no-width": ("vision_cfg", {"head_width": 0}, "head_width 0 should be a whole number from 1"),
+    "pooling": ("text_cfg", {"pool_type": "eos"}, "no knowledge of .*eos"),
+    "prefix": (None, {"custom_text": True}, "no knowledge of .*custom_text"),
+    "words": (None, {"quick_gelu": "false"}, "quick_gelu 'false' true or false"),
+}
+
+
+@pytest.mark.parametrize("case", [*OPEN_CLIP_REFUSED, None])
+def test_a_config_of_open_clip_fits_its_weights(tmp_path, case):
+    part, changes, sentence = OPEN_CLIP_REFUSED.get(case, ("text_cfg", {"pool_type": "argmax"}, ""))
+    tiny("clip", "match", **CLIPS["quick"]).save_pretrained(tmp_path / "from")
+    convert(tmp_path / "from", tmp_path / "to", to="open_clip")
+    path = tmp_path / "to" / "open_clip_config.json"
+    about = json.loads(path.read_text())
+    (about["model_cfg"][part] if part else about["model_cfg"]).update(changes)
+    path.write_text(json.dumps(about))
+    with pytest.raises(CheckpointError, match=sentence) if sentence else nullcontext():
+        read(tmp_path / "to", unpickle=False)
 
 
 def test_families_are_what_they_were(tmp_path):

@@ -79,10 +79,26 @@ def size_of(where: Path, tensors: Mapping[str, Tensor], name: str, axes: int) ->
     return tuple(tensors[name].shape)
 
 
-def depth_of(tensors: Mapping[str, Tensor], pattern: str) -> int:
-    """Count blocks: one more than the largest number that stands for {} in a name."""
-    numbers = [keymap.match(pattern, name) for name in tensors]
-    return max((int(number) for number in numbers if number), default=-1) + 1
+def depth_of(where: Path, tensors: Mapping[str, Tensor], pattern: str) -> int:
+    """Count the numbers that stand for {} in a name; none may be left out."""
+    found = (keymap.match(pattern, name) for name in tensors)
+    numbers = sorted(int(number) for number in found if number)
+    if numbers != list(range(len(numbers))):  # before anybody builds that many
+        raise CheckpointError(
+            f"{where}: {len(numbers)} of {pattern}, and the last has number {numbers[-1]}"
+        )
+    return len(numbers)
+
+
+def check_said(where: Path, said: Mapping[str, Any], held: Mapping[str, Any]) -> None:
+    """Raise when a config says another number than the weights hold: part of a file, or another."""
+    wrong = [
+        f"{name} {said[name]!r}, the weights hold {size}"
+        for name, size in held.items()
+        if said.get(name) is not None and said[name] != size
+    ]
+    if wrong:
+        raise CheckpointError(f"{where}: the config says {'; '.join(wrong)}")
 
 
 def side_of(where: Path, count: int) -> int:

@@ -19,7 +19,7 @@ from zoo.checkpoint.safetensors import write_file
 from zoo.keymap import Ignore, KeyTable, Rename, Reshape, Rule, affine, to_theirs
 from zoo.models.clip import CLIP
 from zoo.models.clip_config import CLIPConfig
-from zoo.models.layouts.assemble import assemble, depth_of, side_of, size_of
+from zoo.models.layouts.assemble import assemble, check_said, depth_of, side_of, size_of
 
 ABOUT = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"
@@ -33,6 +33,17 @@ EPS = 1e-5
 VISION = frozenset("image_size layers width patch_size head_width mlp_ratio".split())
 TEXT = frozenset("context_length vocab_size width heads layers mlp_ratio embed_cls".split())
 HARMLESS = frozenset(("hf_tokenizer_name", "tokenizer_kwargs", "patch_dropout", "timm_drop"))
+# settings that may be spelt out as what they are without
+USUAL = {
+    "pool_type": ("tok", "argmax"),
+    "proj_type": ("linear",),
+    "timm_pool": ("avg",),
+    "timm_proj": ("linear",),
+    "pos_embed_type": ("learnable",),
+    "attn_pooler_queries": (256,),
+    "attn_pooler_heads": (8,),
+    "eos_id": (2,),  # read with another pooling only
+}
 
 
 def tower(theirs: str, ours: str) -> tuple[Rule, ...]:
@@ -78,6 +89,11 @@ def keys_of(config: CLIPConfig) -> KeyTable:
 
 def read(where: Path, about: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]) -> CLIP:
     """Make a CLIP of OpenAI's names; `about` is open_clip's config where there is one."""
+    if any(name.startswith("text.") for name in tensors):
+        raise CheckpointError(
+            f"{where}: the names of its text tower begin with 'text.', as open_clip's custom ones "
+            "do; only its plain CLIP is read here"
+        )
     config = config_of(where, about, tensors)
     model: CLIP = assemble(where, CLIP, config, "match", keys_of(config), tensors)
     return model
@@ -96,7 +112,9 @@ def read_about(folder: Path) -> Mapping[str, Any]:
         name: value
         for part, names in ((about, known), (vision, VISION), (text, TEXT))
         for name, value in part.items()
-        if name not in names | HARMLESS | {"init_logit_scale"} and value
+        if name not in names | HARMLESS | {"init_logit_scale"}
+        and value
+        and value not in USUAL.get(name, ())
     }
     if strange or text.get("embed_cls"):
         raise CheckpointError(f"{path}: no knowledge of {strange or 'embed_cls'}; it is no CLIP")
@@ -112,22 +130,36 @@ def config_of(
     vocab, t = size_of(where, tensors, "token_embedding.weight", 2)
     said = about or {"vision_cfg": {}, "text_cfg": {}, "quick_gelu": True}
     vision, text = said["vision_cfg"], said["text_cfg"]
+    context = size_of(where, tensors, "positional_embedding", 2)[0]
+    embed = size_of(where, tensors, "text_projection", 2)[1]
+    layers = depth_of(where, tensors, "visual.transformer.resblocks.{}.ln_1.weight")
+    depth = depth_of(where, tensors, "transformer.resblocks.{}.ln_1.weight")
+    check_said(where, said, {"embed_dim": embed})
+    check_said(where, vision, {"layers": layers, "width": d})
+    held = {"context_length": context, "vocab_size": vocab, "width": t, "layers": depth}
+    check_said(where, text, held)
+    head = vision.get("head_width", HEAD)
+    if type(head) is not int or head < 1 or type(said.get("quick_gelu", False)) is not bool:
+        raise CheckpointError(
+            f"{where}: head_width {head!r} should be a whole number from 1, and quick_gelu "
+            f"{said.get('quick_gelu')!r} true or false"
+        )
     try:
         return CLIPConfig(
-            embed=size_of(where, tensors, "text_projection", 2)[1],
+            embed=embed,
             image=image_of(where, vision.get("image_size"), count, (patch[0], patch[1])),
             patch=(patch[0], patch[1]),
             channels=channels,
             image_width=d,
-            image_depth=depth_of(tensors, "visual.transformer.resblocks.{}.ln_1.weight"),
-            image_heads=d // vision.get("head_width", HEAD),
+            image_depth=layers,
+            image_heads=d // head,
             image_hidden=size_of(where, tensors, first("visual."), 2)[0],
             text_width=t,
-            text_depth=depth_of(tensors, "transformer.resblocks.{}.ln_1.weight"),
+            text_depth=depth,
             text_heads=text.get("heads", t // HEAD),
             text_hidden=size_of(where, tensors, first(""), 2)[0],
             vocab=vocab,
-            context=size_of(where, tensors, "positional_embedding", 2)[0],
+            context=context,
             end=vocab - 1,
             gelu="quick" if said.get("quick_gelu") else "erf",
             eps=EPS,

@@ -15,7 +15,7 @@ from torch import Tensor
 from zoo.checkpoint import CheckpointError, write_folder
 from zoo.keymap import KeyTable, Rename, Reshape, affine, to_theirs
 from zoo.models.layouts import timm_names
-from zoo.models.layouts.assemble import assemble, depth_of, read_tensors, size_of
+from zoo.models.layouts.assemble import assemble, check_said, depth_of, read_tensors, size_of
 from zoo.models.vit import ViT
 from zoo.models.vit_config import ViTConfig
 
@@ -97,7 +97,10 @@ def config_of(
     usual = "avg" if pooled_norm else timm_names.pooling_of(name)
     pool = given.get("global_pool", about.get("global_pool", usual))
     form = given.get("act_layer", timm_names.gelu_of(name))
-    if pool not in POOLINGS or form not in GELUS:
+    depth = depth_of(where, tensors, "blocks.{}.norm1.weight")
+    held = {"depth": depth, "embed_dim": width, "in_chans": channels, "reg_tokens": registers}
+    check_said(where, given, held | {"class_token": class_token})
+    if str(pool) not in POOLINGS or str(form) not in GELUS:
         raise CheckpointError(f"{where}: pooling {pool!r} with {form!r} is not supported")
     try:
         return ViTConfig(
@@ -105,7 +108,7 @@ def config_of(
             patch=step,
             channels=channels,
             width=width,
-            depth=depth_of(tensors, "blocks.{}.norm1.weight"),
+            depth=depth,
             heads=heads_of(where, name, given, heads),
             hidden=hidden,
             drop_path=float(given.get("drop_path_rate", 0.0)),
