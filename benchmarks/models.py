@@ -1,4 +1,4 @@
-"""GPT-2 and BERT against Hugging Face's (sdpa): forward and training step, interleaved.
+"""All four families against Hugging Face's (sdpa): forward and training step, interleaved.
 
     python benchmarks/models.py [--threads 2] [--rounds 7] [--only gpt2-forward ...] [--json FILE]
 
@@ -16,8 +16,8 @@ import time
 import torch
 import transformers
 
-from zoo.models import BERT, GPT2, BERTConfig, GPT2Config
-from zoo.objectives import masked_token, next_token
+from zoo.models import BERT, CLIP, GPT2, BERTConfig, CLIPConfig, GPT2Config, ViT, ViTConfig
+from zoo.objectives import classification, masked_token, match, next_token
 
 
 def gpt2_pair(dropout):
@@ -32,6 +32,20 @@ def bert_pair(dropout):
     )
     theirs = transformers.AutoModelForMaskedLM.from_config(config, attn_implementation="sdpa")
     return theirs, BERT(BERTConfig(dropout=dropout, attention_dropout=dropout))
+
+
+def vit_pair():
+    config = transformers.ViTConfig(num_labels=1000)
+    kind = transformers.AutoModelForImageClassification
+    theirs = kind.from_config(config, attn_implementation="sdpa")
+    return theirs, ViT(ViTConfig())
+
+
+def clip_pair():
+    theirs = transformers.CLIPModel._from_config(
+        transformers.CLIPConfig(), attn_implementation="sdpa"
+    )
+    return theirs, CLIP(CLIPConfig())
 
 
 def forward(pair, batch):
@@ -55,6 +69,7 @@ def training(pair, batch, objective):
         optimizer.zero_grad(set_to_none=True)
 
     extra = {"use_cache": False} if "GPT2" in type(theirs).__name__ else {}
+    extra |= {"return_loss": True} if "CLIP" in type(theirs).__name__ else {}
     return (
         lambda: step(lambda: theirs(**batch, **extra).loss, optimizers[0]),
         lambda: step(lambda: objective(ours, batch), optimizers[1]),
@@ -84,6 +99,20 @@ def ragged(rows, tokens, vocab):
     return {"input_ids": batch["input_ids"] * mask, "attention_mask": mask}
 
 
+def images(rows):
+    return {"pixel_values": torch.randn(rows, 3, 224, 224)}
+
+
+def labelled(rows):
+    return images(rows) | {"labels": torch.randint(1000, (rows,))}
+
+
+def captioned(rows):
+    ids = torch.randint(1, 49400, (rows, 77))
+    ids[:, -1] = 49407
+    return images(rows) | {"input_ids": ids}
+
+
 ITEMS = {
     "gpt2-forward-1x512": lambda: forward(gpt2_pair(0.0), text(1, 512, 50257)),
     "gpt2-train-1x512": lambda: training(gpt2_pair(0.0), causal(1, 512), next_token),
@@ -92,6 +121,10 @@ ITEMS = {
     "bert-forward-8x128-ragged": lambda: forward(bert_pair(0.0), ragged(8, 128, 30522)),
     "bert-train-8x128": lambda: training(bert_pair(0.0), masked(8, 128), masked_token),
     "bert-train-8x128-dropout": lambda: training(bert_pair(0.1), masked(8, 128), masked_token),
+    "vit-forward-8": lambda: forward(vit_pair(), images(8)),
+    "vit-train-8": lambda: training(vit_pair(), labelled(8), classification),
+    "clip-forward-8": lambda: forward(clip_pair(), captioned(8)),
+    "clip-train-8": lambda: training(clip_pair(), captioned(8), match),
 }
 
 
