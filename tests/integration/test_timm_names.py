@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from integration.test_layouts import write_timm
 from unit.models.tiny import tiny
 from zoo.checkpoint import CheckpointError
-from zoo.models.convert import convert
+from zoo.models.convert import convert, read
 from zoo.models.layouts.timm import config_of
 
 RECORDED = json.loads((Path(__file__).parent / "timm_architectures.json").read_text())
@@ -68,8 +69,35 @@ def test_what_only_looks_like_a_vit_is_refused_by_name(name):
 
 def test_what_is_written_names_what_timm_knows(tmp_path):
     """timm refuses a name that it has no architecture for, and an unknown argument."""
-    tiny("vit", "image", eps=1e-6).float().save_pretrained(tmp_path / "from")
+    model = tiny("vit", "image", eps=1e-6, pooling="mean")
+    model.float().save_pretrained(tmp_path / "from")
     convert(tmp_path / "from", tmp_path / "to", to="timm")
     about = json.loads((tmp_path / "to" / "config.json").read_text())
     assert about["architecture"] in ARCHITECTURES
     assert about["model_args"].keys() <= set(RECORDED["arguments"])
+    assert about["model_args"]["fc_norm"] is False  # which timm would not guess of a mean
+
+
+def test_a_config_of_before_tables_is_read(tmp_path):
+    """timm of 2022 wrote the settings of pictures beside the architecture."""
+
+    def flat(about, state):
+        about |= about.pop("pretrained_cfg") | {"architecture": "vit_small_patch4"}
+        del about["model_args"]
+
+    folder = write_timm(tmp_path, flat, image=(12, 24), patch=(4, 4), width=18, heads=6)
+    config = read(folder, unpickle=False).config
+    assert (config.image, config.heads) == ((12, 24), 6)
+
+
+def test_positions_before_the_patches_are_timms_usual_where_counts_leave_both(tmp_path):
+    """Nine positions are a class token, four registers and 2 x 2 patches, or 3 x 3 patches."""
+
+    def without_sizes(about, state):
+        del about["pretrained_cfg"], about["model_args"]
+        about["architecture"] = "vit_small_patch4"
+
+    sizes = {"image": (8, 8), "patch": (4, 4), "width": 18, "heads": 6}
+    folder = write_timm(tmp_path, without_sizes, registers=4, prefix_positions=5, **sizes)
+    config = read(folder, unpickle=False).config
+    assert (config.image, config.prefix_positions) == ((8, 8), 5)
