@@ -27,8 +27,8 @@ def taught(
     """Train for `seconds`, or for `most` steps when they come first.
 
     Gives the share of the lesson that is over and the step taken; `peak` is the largest learning
-    rate and `warmup` the ticks until then. With `most` and enough seconds, the same batches give
-    the same weights on every run of one machine.
+    rate and `warmup` the ticks until then. With `most` and enough seconds the schedule is the same
+    on every run; sums still round by the number of threads, which follows the machine.
     """
     start = time.monotonic()
     taken = 0
