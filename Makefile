@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-# seconds: how long the tour's GPT-2 learns; ONLY: which mutants, such as "zoo.ops.gelu*"
+# seconds: how long the GPT-2 of the tour learns; ONLY: which mutants, such as "zoo.ops.gelu*"
 seconds ?= 60
 ONLY ?=
 
@@ -14,7 +14,7 @@ ONLY ?=
 .PHONY: help tour test unit integration lint format mutation fuzz bench clean
 
 help:
-	@echo "make tour         see a BERT rank sentences and a GPT-2 learn to write (seconds=60)"
+	@echo "make tour         see all four families: one ranks sentences, three learn (seconds=60)"
 	@echo "make test         all three tiers: unit, integration, e2e"
 	@echo "make unit         the unit tier alone, with shapes checked at run time"
 	@echo "make integration  the other two tiers"
