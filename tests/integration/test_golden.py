@@ -118,8 +118,7 @@ def test_a_slip_is_named_in_its_block(name, block, slip):
     place = {LayerNorm: "norm1", MLP: "mlp", Attention: "attn"}[kind]
     named = [fault.partition(" by ")[0] for fault in report.faults if "first differs" in fault]
     assert named == [
-        f"{name}/{batch} first differs at blocks.{block}.{place}"
-        for batch in BATCHES[name]
+        f"{name}/{batch} first differs at blocks.{block}.{place}" for batch in BATCHES[name]
     ], str(report)
 
 
