@@ -7,6 +7,7 @@ from zoo.keymap import (
     Ignore,
     KeyTable,
     Rename,
+    Reshape,
     Stack,
     Tied,
     affine,
@@ -153,3 +154,29 @@ def test_a_number_is_plain_digits(pattern, name, number):
 )
 def test_a_combined_shape_is_known_before_reading(rule, shapes, expected):
     assert combined_shape(rule, shapes) == expected
+
+
+CONV = Reshape("conv.weight", "patch.weight", (-1, 3, 2, 5), (-1, 30))
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((7, 3, 2, 5), (7, 30)),
+        ((7, 3, 5, 2), None),  # as many numbers, on other axes
+        ((7, 6, 1, 5), None),
+        ((7, 30), None),
+    ],
+    ids=str,
+)
+def test_a_reshape_takes_the_shape_that_it_names_and_no_other(shape, expected):
+    assert combined_shape(CONV, [shape]) == expected
+
+
+def test_a_reshape_goes_there_and_back():
+    table = KeyTable(prefix="", body=(CONV,), heads={})
+    theirs = {"conv.weight": torch.randn(4, 3, 2, 5)}
+    ours = from_theirs(table, None, theirs)
+    assert ours["patch.weight"].shape == (4, 30)
+    back = to_theirs(table, None, ours)
+    assert torch.equal(back["conv.weight"], theirs["conv.weight"])

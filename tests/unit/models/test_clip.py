@@ -226,3 +226,11 @@ def test_what_cannot_be_meant_is_refused(act, sentence):
 def test_a_config_is_as_large_as_its_model(bias):
     config = dataclasses.replace(tiny("clip", "match").config, bias=bias)
     assert parameters_of(config) == CLIP(config).parameter_count()
+
+
+def test_the_classifier_reads_the_mean_of_the_patches_alone():
+    model = tiny("clip", "image")
+    pixels = example("clip", "image", model)["pixel_values"]
+    hidden = model.image.encode(pixels)
+    expected = hidden[:, 1:].mean(1) @ model.head.weight.T + model.head.bias
+    torch.testing.assert_close(model(pixel_values=pixels), expected, rtol=1e-12, atol=1e-12)

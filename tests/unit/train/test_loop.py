@@ -1,9 +1,12 @@
 import itertools
+import math
 
 import pytest
 import torch
 from torch import nn
 
+from unit.models.tiny import example, tiny
+from zoo.objectives import match
 from zoo.train import TrainingError, fit, token_batches, train_step
 
 
@@ -176,3 +179,12 @@ def test_an_infinite_gradient_of_a_finite_loss_stops_the_run():
     with pytest.raises(TrainingError, match=r"the loss is 0.0 and the gradient's norm (nan|inf)"):
         train_step(model, target(0.0), steep, optimizer, rate=1.0)
     assert model.weight.item() == 0.0
+
+
+def test_a_step_brings_parameters_back_into_their_range():
+    model = tiny("clip", "match")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with torch.no_grad():
+        model.logit_scale.fill_(9.0)
+    train_step(model, example("clip", "match", model), match, optimizer, rate=0.0)
+    assert model.logit_scale.item() == pytest.approx(math.log(100))
