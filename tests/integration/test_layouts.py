@@ -99,6 +99,30 @@ def test_a_training_state_of_open_clip_is_read(tmp_path):
     assert same(read(tmp_path / "to", unpickle=True), model)
 
 
+def test_a_pickle_of_something_else_is_refused_by_what_it_lacks(tmp_path):
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=r"neither nanoGPT's.*nor OpenAI's CLIP"):
+        read(tmp_path / "a.pt", unpickle=True)
+
+
+def test_biases_that_a_nanogpt_leaves_out_are_zero(tmp_path):
+    model = tiny("gpt2", "lm", gelu="erf", eps=1e-5, hidden=80).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+    model.save_pretrained(tmp_path / "from")
+    convert(tmp_path / "from", tmp_path / "to", to="nanogpt")
+    held = torch.load(tmp_path / "to" / "ckpt.pt")
+    held["model"] = {n: x for n, x in held["model"].items() if not n.endswith("bias")}
+    torch.save(held, tmp_path / "whole.pt")
+    with pytest.raises(CheckpointError, match="bias is missing"):
+        read(tmp_path / "whole.pt", unpickle=True)
+    held["model_args"]["bias"] = False
+    torch.save(held, tmp_path / "bare.pt")
+    assert same(read(tmp_path / "bare.pt", unpickle=True), model)
+
+
 def test_an_archive_of_code_is_refused_with_the_way_out(tmp_path):
     torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match=r"TorchScript archive.*torch.jit.load"):

@@ -19,8 +19,11 @@ WRAPPED = "_orig_mod."  # torch.compile's name for the module that it wraps
 
 def read_nanogpt(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Give `model_args` and the tensors of `model`; raise CheckpointError for anything else."""
-    path = Path(path)
-    content = unpickle(path)
+    return nanogpt_of(Path(path), unpickle(Path(path)))
+
+
+def nanogpt_of(path: Path, content: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Give the arguments and tensors of what `unpickle` found at `path`."""
     if not isinstance(content, dict) or not {"model", "model_args"} <= content.keys():
         raise CheckpointError(f"{path} is not nanoGPT's: it needs 'model' and 'model_args'")
     arguments, state = content["model_args"], content["model"]
@@ -38,13 +41,11 @@ def read_nanogpt(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return dict(arguments), tensors
 
 
-def read_state(path: str | Path) -> dict[str, Tensor]:
-    """Give the tensors of a pickled state, also of one that `model` or `state_dict` holds.
+def state_of(path: Path, content: Any) -> dict[str, Tensor]:
+    """Give the tensors of an unpickled state, also of one that `model` or `state_dict` holds.
 
     Raises CheckpointError for anything else. Names lose the `module.` of a parallel wrapper.
     """
-    path = Path(path)
-    content = unpickle(path)
     for name in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]

@@ -20,10 +20,11 @@ import torch
 from zoo import keymap
 from zoo.checkpoint import CheckpointError, read_folder, resolve, write_folder
 from zoo.checkpoint.files import read_json
+from zoo.checkpoint.pickles import state_of
 from zoo.models import CLIP, GPT2, clip, family_of, gpt2
 from zoo.models.base import Model
 from zoo.models.layouts import nanogpt, openai_clip, timm
-from zoo.models.layouts.assemble import read_pickle, read_tensors
+from zoo.models.layouts.assemble import opened, read_tensors
 
 LAYOUTS = ("hf", "openai", "nanogpt", "open_clip", "timm")
 
@@ -111,11 +112,17 @@ def read(source: str | Path, *, unpickle: bool, heads: int | None = None) -> Mod
 
 
 def read_file(path: Path, *, unpickle: bool) -> Model:
-    """Read one pickle: OpenAI's CLIP, or nanoGPT's checkpoint."""
-    tensors = read_pickle(path, unpickle=unpickle)
-    if openai_clip.MARK in tensors:
-        return openai_clip.read(path, None, tensors)
-    return nanogpt.read(path)
+    """Read one pickle: nanoGPT's checkpoint, or OpenAI's CLIP."""
+    content = opened(path, unpickle=unpickle)
+    if isinstance(content, dict) and "model_args" in content:
+        return nanogpt.read(path, content)
+    tensors = state_of(path, content)
+    if openai_clip.MARK not in tensors:
+        raise CheckpointError(
+            f"{path} is neither nanoGPT's, which has 'model' and 'model_args', nor OpenAI's CLIP, "
+            f"which has {openai_clip.MARK}"
+        )
+    return openai_clip.read(path, None, tensors)
 
 
 def config_beside(path: Path) -> dict[str, Any]:
@@ -162,7 +169,7 @@ def write(
     elif to == "open_clip":
         openai_clip.write_open_clip(model, target, pixels)
     elif to == "nanogpt":
-        nanogpt.write(model, target, approximate=approximate)  # type: ignore[arg-type]
+        nanogpt.write(model, target, approximate=approximate)
     elif isinstance(model, GPT2):
         state = {n: p.detach() for n, p in model.named_parameters()}
         keys = gpt2.keys_of(model.config)

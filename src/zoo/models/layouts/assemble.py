@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from zoo import keymap
-from zoo.checkpoint import CheckpointError
-from zoo.checkpoint.pickles import read_state
+from zoo.checkpoint import CheckpointError, pickles
+from zoo.checkpoint.pickles import state_of
 from zoo.checkpoint.safetensors import read_header
 from zoo.models.base import Model
 
@@ -23,17 +23,18 @@ def read_tensors(folder: Path, files: tuple[str, ...], *, unpickle: bool) -> dic
             continue
         if name.endswith(".safetensors"):
             return {n: lazy.read() for n, lazy in read_header(folder, name)[0].items()}
-        return read_pickle(folder / name, unpickle=unpickle)
+        return state_of(folder / name, opened(folder / name, unpickle=unpickle))
     raise CheckpointError(f"{folder} holds none of {', '.join(files)}")
 
 
-def read_pickle(path: Path, *, unpickle: bool) -> dict[str, Tensor]:
+def opened(path: Path, *, unpickle: bool) -> Any:
+    """Give what a pickle holds; raise CheckpointError where nobody allowed to read one."""
     if not unpickle:
         raise CheckpointError(
             f"{path} is a pickle; reading one is off by default. Only tensors and plain "
             "values would be taken from it: pass --unpickle (unpickle=True) if you trust it"
         )
-    return read_state(path)
+    return pickles.unpickle(path)
 
 
 def assemble(

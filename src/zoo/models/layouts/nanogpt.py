@@ -13,7 +13,7 @@ import torch
 
 from zoo import keymap
 from zoo.checkpoint import CheckpointError
-from zoo.checkpoint.pickles import read_nanogpt
+from zoo.checkpoint.pickles import nanogpt_of
 from zoo.models import gpt2
 from zoo.models.gpt2 import GPT2, GPT2Config
 from zoo.models.layouts.assemble import assemble
@@ -35,9 +35,9 @@ ARGUMENTS = {
 }
 
 
-def read(path: Path) -> GPT2:
-    """Build a GPT-2 of a nanoGPT checkpoint; biases that it leaves out are zero."""
-    arguments, tensors = read_nanogpt(path)
+def read(path: Path, content: Any) -> GPT2:
+    """Build a GPT-2 of what a nanoGPT checkpoint holds; biases that it leaves out are zero."""
+    arguments, tensors = nanogpt_of(path, content)
     unknown = {k for k in arguments if k not in ARGUMENTS and k != "bias"}
     if unknown:
         raise CheckpointError(f"{path}: model_args holds {sorted(unknown)}, unknown to nanoGPT")
@@ -62,15 +62,13 @@ def with_zero_biases(
     """Add the biases that a checkpoint without any leaves out."""
     with torch.device("meta"):
         model = GPT2(config)
-    names = {name: p for name, p in model.named_parameters() if name.endswith("bias")}
-    made = keymap.to_theirs(KEYS, "lm", {**dict(model.named_parameters())})
-    held = keymap.to_theirs(KEYS, "lm", names)
-    dtype = next(iter(tensors.values())).dtype
-    zero = {n: torch.zeros(made[n].shape, dtype=dtype) for n in held if n not in tensors}
-    return tensors | zero
+    ours = {name: p for name, p in model.named_parameters() if name.endswith("bias")}
+    dtype = next((tensor.dtype for tensor in tensors.values()), torch.float32)
+    biases = keymap.to_theirs(KEYS, "lm", ours)
+    return {name: torch.zeros(p.shape, dtype=dtype) for name, p in biases.items()} | tensors
 
 
-def write(model: GPT2, target: Path, *, approximate: bool) -> None:
+def write(model: Any, target: Path, *, approximate: bool) -> None:
     """Write `ckpt.pt` as nanoGPT's train.py resumes from it."""
     if not isinstance(model, GPT2):
         raise ValueError(f"layout 'nanogpt' holds GPT-2 only, not {model.spec.name}")

@@ -230,8 +230,6 @@ def write_open_clip(model: Any, target: Path, pixels: Mapping[str, Any]) -> None
     c = check(model, "open_clip")
     if c.gelu not in ("quick", "erf"):
         raise ValueError(f"open_clip computes the quick or the exact gelu, not the {c.gelu} form")
-    if c.image_width % c.image_heads:
-        raise ValueError("layout 'open_clip' needs heads of one width")
     about: dict[str, Any] = {
         "embed_dim": c.embed,
         "quick_gelu": c.gelu == "quick",
