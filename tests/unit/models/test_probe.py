@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from unit.models.tiny import MAIN, tiny
 from zoo.checkpoint import CheckpointError, read_folder
 from zoo.models import MODELS, load
-from zoo.models.probe import PROBE, far, fixed_input, kept
+from zoo.models.probe import PROBE, far, fixed_input, kept, take
 
 FAMILIES = pytest.mark.parametrize("family", sorted(MODELS))
 WORDS = {"erf": "gelu", "tanh": "gelu_new", "quick": "quick_gelu"}
@@ -65,6 +65,18 @@ def test_a_model_in_training_is_probed_without_its_dropout(tmp_path):
     model.save_pretrained(tmp_path)
     assert model.training
     load(tmp_path)
+
+
+@FAMILIES
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_probing_leaves_the_model_as_it_is(family, dtype):
+    model = tiny(family, MAIN[family], gelu="erf").to(dtype).train()
+    before = {name: x.clone() for name, x in model.state_dict().items()}
+    assert take(model, model.stacks(), "quick") != take(model, model.stacks())
+    after = model.state_dict()
+    assert all(x.dtype == dtype and torch.equal(x, before[name]) for name, x in after.items())
+    assert all(part.training for part in model.modules())
+    assert {part.gelu for part in model.modules() if hasattr(part, "gelu")} == {"erf"}
 
 
 @pytest.mark.parametrize("said", ["{", "[]", '{"blocks": 1}', '{"blocks": ["a"]}', '{"b": [1.0]}'])
