@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd import Function
 
@@ -19,30 +19,42 @@ from zoo import ops
 from zoo.ops._function import no_autocast, wide
 
 IGNORE = -100  # a label that does not count
+ANSWERS = ("labels", "other_labels", "share")  # fields that the loss reads and the model does not
 
 Batch = Mapping[str, Tensor]
 
 
 def inputs_of(batch: Batch) -> dict[str, Tensor]:
     """Give what the model reads: everything but the labels."""
-    return {name: tensor for name, tensor in batch.items() if name != "labels"}
+    return {name: tensor for name, tensor in batch.items() if name not in ANSWERS}
 
 
-def next_token(model: Any, batch: Batch, *, reduction: str = "mean") -> Float[Tensor, ""]:
+def targets_of(batch: Batch) -> Int[Tensor, "b t"]:
+    """Give what each token but the last should predict, -100 where that does not count."""
+    mask, targets = batch.get("attention_mask"), batch.get("labels", batch["input_ids"])[:, 1:]
+    if mask is None:
+        return targets
+    real = mask.bool()  # neither a padded target nor a guess made from padding counts
+    return torch.where(real[:, 1:] & real[:, :-1], targets, IGNORE)
+
+
+def next_token(
+    model: Any, batch: Batch, *, reduction: str = "mean", smoothing: float = 0.0
+) -> Float[Tensor, ""]:
     """Predict each token from those before it; the tokens themselves are the default labels."""
-    ids, mask = batch["input_ids"], batch.get("attention_mask")
-    labels = batch.get("labels", ids)
-    hidden = model.encode(**inputs_of(batch))[:, :-1]
-    targets = labels[:, 1:]
-    if mask is not None:  # neither a padded target nor a guess made from padding counts
-        real = mask.bool()
-        targets = torch.where(real[:, 1:] & real[:, :-1], targets, IGNORE)
     return ops.linear_cross_entropy(
-        hidden, model.head.weight, targets, ignore=IGNORE, reduction=reduction
+        model.encode(**inputs_of(batch))[:, :-1],
+        model.head.weight,
+        targets_of(batch),
+        ignore=IGNORE,
+        smoothing=smoothing,
+        reduction=reduction,
     )
 
 
-def masked_token(model: Any, batch: Batch, *, reduction: str = "mean") -> Float[Tensor, ""]:
+def masked_token(
+    model: Any, batch: Batch, *, reduction: str = "mean", smoothing: float = 0.0
+) -> Float[Tensor, ""]:
     """Predict the tokens that `labels` name, from the rest."""
     labels = batch["labels"]
     hidden = model.encode(**inputs_of(batch))
@@ -51,25 +63,71 @@ def masked_token(model: Any, batch: Batch, *, reduction: str = "mean") -> Float[
         hidden, labels = hidden[kept], labels[kept]
     head = model.head
     return ops.linear_cross_entropy(
-        head.features(hidden), head.weight, labels, head.bias, ignore=IGNORE, reduction=reduction
+        head.features(hidden),
+        head.weight,
+        labels,
+        head.bias,
+        ignore=IGNORE,
+        smoothing=smoothing,
+        reduction=reduction,
     )
 
 
-def classification(model: Any, batch: Batch, *, reduction: str = "mean") -> Float[Tensor, ""]:
-    """Choose a class: of a row (b,), of each token (b, t), or which of the choices (b,)."""
-    logits = model(**inputs_of(batch))
-    return ops.cross_entropy(logits, batch["labels"], ignore=IGNORE, reduction=reduction)
+def classification(
+    model: Any, batch: Batch, *, reduction: str = "mean", smoothing: float = 0.0
+) -> Float[Tensor, ""]:
+    """Choose a class: of a row (b,), of each token (b, t), or which of the choices (b,).
+
+    A row that was mixed of two (mixup, Zhang et al. 2018; CutMix, Yun et al. 2019) has a label of
+    each, `labels` and `other_labels` (b,), and `share` (b,), how much of it the first is; its loss
+    is share CE(label) + (1 - share) CE(other).
+    """
+    logits, labels = model(**inputs_of(batch)), batch["labels"]
+    loss = ops.cross_entropy(
+        logits, labels, ignore=IGNORE, smoothing=smoothing, reduction=reduction
+    )
+    if "share" not in batch:
+        return loss
+    # CE(other) - CE(label) = (1 - smoothing) (x[label] - x[other]): all but the label is shared
+    counted = labels != IGNORE
+    further = at(logits, labels, counted) - at(logits, batch["other_labels"], counted)
+    further = further * ((1 - smoothing) * (1 - batch["share"].to(further.dtype)))
+    return loss + reduced(further, counted, reduction)
 
 
-def span(model: Any, batch: Batch, *, reduction: str = "mean") -> Float[Tensor, ""]:
-    """Find the first and the last token of an answer; labels (b, 2), the loss is their mean."""
-    logits = model(**inputs_of(batch))  # (b, t, 2)
-    mask = batch.get("attention_mask")
+def span(
+    model: Any, batch: Batch, *, reduction: str = "mean", smoothing: float = 0.0
+) -> Float[Tensor, ""]:
+    """Find the first and the last token of an answer; labels (b, 2), the loss is their mean.
+
+    What smoothing takes from the label goes to all real tokens, and to none of the padding.
+    """
+    labels, mask = batch["labels"], batch.get("attention_mask")
+    logits = model(**inputs_of(batch)).transpose(1, 2)  # (b, 2, t)
+    real = torch.ones_like(logits[:, 0], dtype=torch.bool) if mask is None else mask.bool()
     if mask is not None:  # an answer never starts or ends in padding
-        logits = logits.masked_fill(~mask.bool()[..., None], torch.finfo(logits.dtype).min)
-    return ops.cross_entropy(
-        logits.transpose(1, 2), batch["labels"], ignore=IGNORE, reduction=reduction
-    )
+        logits = logits.masked_fill(~real[:, None], torch.finfo(logits.dtype).min)
+    loss = ops.cross_entropy(logits, labels, ignore=IGNORE, reduction=reduction)
+    if not smoothing:
+        return loss
+    counted = labels != IGNORE
+    middle = wide(logits).masked_fill(~real[:, None], 0).sum(-1) / real.sum(-1)[:, None]
+    return loss + smoothing * reduced(at(logits, labels, counted) - middle, counted, reduction)
+
+
+def at(
+    logits: Float[Tensor, "*b v"], labels: Int[Tensor, "*b"], counted: Bool[Tensor, "*b"]
+) -> Float[Tensor, "*b"]:
+    """Give the logit of each label that counts, in at least float32."""
+    return wide(logits).gather(-1, labels.where(counted, 0)[..., None]).squeeze(-1)
+
+
+def reduced(
+    losses: Float[Tensor, "*b"], counted: Bool[Tensor, "*b"], reduction: str
+) -> Float[Tensor, ""]:
+    """Give the sum or the mean of what counts; 0 where nothing does."""
+    total = torch.where(counted, losses, 0.0).sum()
+    return total if reduction == "sum" else total / counted.sum().clamp_min(1)
 
 
 def masked_image(model: Any, batch: Batch, *, reduction: str = "mean") -> Float[Tensor, ""]:
@@ -87,7 +145,16 @@ def masked_image(model: Any, batch: Batch, *, reduction: str = "mean") -> Float[
     total = (error * hidden).sum()
     if reduction == "sum":
         return total
-    return total / (masked.sum() * c * math.prod(model.config.patch)).clamp_min(1)
+    return total / hidden_pixels(model, batch).clamp_min(1)
+
+
+def hidden_pixels(model: Any, batch: Batch) -> Int[Tensor, ""]:
+    """Count the numbers that the masked patches hold."""
+    return (
+        batch["bool_masked_pos"].sum()
+        * batch["pixel_values"].shape[1]
+        * math.prod(model.config.patch)
+    )
 
 
 def match(model: Any, batch: Batch, *, reduction: str = "mean") -> Float[Tensor, ""]:
@@ -98,19 +165,34 @@ def match(model: Any, batch: Batch, *, reduction: str = "mean") -> Float[Tensor,
     the global loss, so gradients averaged over processes are those of one process with all rows;
     the rows must be as many in each. `reduction="sum"` is the mean times the rows.
     """
+    return pair_loss(*features(model, batch), model.scale(), model.logit_bias, reduction=reduction)
+
+
+def features(model: Any, batch: Batch) -> tuple[Float[Tensor, "n e"], Float[Tensor, "n e"]]:
+    """Give the vectors of the images and of the texts, of length one."""
     images = model.encode_image(batch["pixel_values"])
-    texts = model.encode_text(batch["input_ids"], batch.get("attention_mask"))
+    return images, model.encode_text(batch["input_ids"], batch.get("attention_mask"))
+
+
+def pair_loss(
+    images: Float[Tensor, "n e"],
+    texts: Float[Tensor, "n e"],
+    scale: Float[Tensor, ""],
+    bias: Float[Tensor, ""] | None,
+    *,
+    reduction: str = "mean",
+) -> Float[Tensor, ""]:
+    """Give what `match` gives, from the vectors."""
     rows = images.shape[0]
-    if model.logit_bias is not None:
-        loss = ops.pairwise_sigmoid(gather(images), gather(texts), model.scale(), model.logit_bias)
+    if bias is not None:
+        loss = ops.pairwise_sigmoid(gather(images), gather(texts), scale, bias)
     elif processes() == 1:
-        loss = ops.contrastive(images, texts, model.scale())
+        loss = ops.contrastive(images, texts, scale)
     else:
         own = torch.arange(rows, device=images.device) + rows * dist.get_rank()
-        scale = wide(model.scale())
         with no_autocast(images):  # a cosine times 100 wants float32, as in ops.contrastive
             one, other = (
-                ops.linear_cross_entropy(scale * wide(x), wide(gather(y)), own)
+                ops.linear_cross_entropy(wide(scale) * wide(x), wide(gather(y)), own)
                 for x, y in ((images, texts), (texts, images))
             )
         loss = (one + other) / 2
@@ -173,4 +255,29 @@ OBJECTIVES: dict[str, Callable[..., Tensor]] = {
     "image": classification,
     "masked_image": masked_image,
     "match": match,
+}
+
+# heads whose labels are classes, which label smoothing can blur
+SMOOTHED = frozenset(OBJECTIVES) - {"masked_image", "match"}
+
+
+def labels_that_count(model: Any, batch: Batch) -> Int[Tensor, ""]:
+    return (batch["labels"] != IGNORE).sum()
+
+
+def tokens_that_count(model: Any, batch: Batch) -> Int[Tensor, ""]:
+    return (targets_of(batch) != IGNORE).sum()
+
+
+def rows_of(model: Any, batch: Batch) -> Int[Tensor, ""]:
+    pixels = batch["pixel_values"]
+    return torch.tensor(pixels.shape[0], device=pixels.device)
+
+
+# head -> (model, batch) -> what its mean divides its sum by
+COUNTS: dict[str, Callable[..., Tensor]] = {
+    **dict.fromkeys(OBJECTIVES, labels_that_count),
+    "lm": tokens_that_count,
+    "masked_image": hidden_pixels,
+    "match": rows_of,
 }
