@@ -1,9 +1,9 @@
 """What people come for: text continued, embedded, filled in; pictures named and found."""
 
+from zoo.checkpoint.packaged import find
 from zoo.tasks.explain import Explainer
 from zoo.tasks.image import ImageClassifier, ImageEmbedder
 from zoo.tasks.match import Match, Matcher
-from zoo.tasks.packaged import find
 from zoo.tasks.pictures import Label, Unreadable
 from zoo.tasks.text import Embedder, FillMask, Generator, Guess
 

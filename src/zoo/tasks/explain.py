@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from zoo.checkpoint.packaged import find
 from zoo.evaluate.rollout import rollout, share_of
 from zoo.models import BERT, CLIP, GPT2, ViT, load
 from zoo.models.clip import READS, SEES
 from zoo.models.look import Layers, layer_numbers
 from zoo.tasks.match import Matcher
-from zoo.tasks.packaged import find
 from zoo.tasks.pictures import Device, check_fits, kind
 from zoo.tasks.text import read_embedding_config
 from zoo.tokenizers import Tokenizer

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from zoo import ops
 from zoo.checkpoint import CheckpointError
+from zoo.checkpoint.packaged import find
 from zoo.evaluate import Retrieval, retrieval
 from zoo.models import CLIP
-from zoo.tasks.packaged import find
 from zoo.tasks.pictures import Device, Label, Reading, Seer, kind, read, wide
 from zoo.tokenizers import Tokenizer
 

@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zoo.checkpoint import CheckpointError
+from zoo.checkpoint.packaged import find
 from zoo.models import CLIP, ViT, load
-from zoo.tasks.packaged import find
 
 Device = str | torch.device
 

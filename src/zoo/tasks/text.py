@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zoo.checkpoint import CheckpointError
+from zoo.checkpoint.packaged import find
 from zoo.generate import Generation, Sampling, generate, stream
 from zoo.models import BERT, GPT2, load
-from zoo.tasks.packaged import find
 from zoo.tokenizers import Tokenizer
 
 Device = str | torch.device

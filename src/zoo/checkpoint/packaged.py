@@ -4,7 +4,8 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.checkpoint import CheckpointError, resolve
+from zoo.checkpoint.errors import CheckpointError
+from zoo.checkpoint.hub import resolve
 
 
 @dataclass(frozen=True)
