@@ -1,0 +1,56 @@
+"""What a loader reads from: numbered samples, and how a batch of them is made.
+
+Whatever is random about a sample is drawn for the whole global batch, and a slice keeps its own
+rows: so the split over processes and micro batches changes no number.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """Samples 0 to len - 1, each the same whenever it is asked for."""
+
+    @property
+    def version(self) -> str:
+        """Tell the data and how it is cut: "sha256:...". Another version is another run."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """Say what is counted: "tokens", "images", "pairs" or "texts"."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def names(self, chosen: Sequence[int]) -> list[str]:
+        """Name samples for messages."""
+        ...
+
+    def batch(
+        self, chosen: Int[Tensor, " n"], generator: torch.Generator, own: slice
+    ) -> dict[str, Tensor]:
+        """Make the rows `own` of the global batch `chosen`.
+
+        The generator is drawn from alike whatever `own` is, and row i of the result is the same in
+        every slice that holds it, but for padding at its end.
+        """
+        ...
+
+
+def version_of(*parts: Any) -> str:
+    """Give one version for parts that are JSON: another part, or order, is another version."""
+    text = json.dumps(parts, sort_keys=True, allow_nan=False)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def row_seeds(rows: int, generator: torch.Generator, own: slice) -> Int[Tensor, " n"]:
+    """Draw a seed for each row of the global batch; give those of `own`, for `uniform`."""
+    return torch.randint(2**63 - 1, (rows,), generator=generator)[own]
