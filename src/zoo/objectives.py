@@ -271,7 +271,7 @@ def tokens_that_count(model: Any, batch: Batch) -> Int[Tensor, ""]:
 
 def rows_of(model: Any, batch: Batch) -> Int[Tensor, ""]:
     pixels = batch["pixel_values"]
-    return torch.tensor(pixels.shape[0], device=pixels.device)
+    return pixels.new_full((), pixels.shape[0], dtype=torch.int64)
 
 
 # head -> (model, batch) -> what its mean divides its sum by

@@ -18,7 +18,12 @@ Objective = Callable[[Any, Batch], Tensor]
 
 
 class TrainingError(RuntimeError):
-    """A run that cannot go on."""
+    """A run that cannot go on; `loss` and `norm` are those that it cannot go on with."""
+
+    def __init__(self, message: str, *, loss: float = math.nan, norm: float = math.nan) -> None:
+        super().__init__(message)
+        self.loss = loss
+        self.norm = norm
 
 
 @dataclass(frozen=True)
@@ -77,15 +82,26 @@ def train_step(
     loss.backward()
     norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
     result = (float(loss.detach()), float(norm))
-    if not all(map(math.isfinite, result)):
-        raise TrainingError(f"the loss is {result[0]} and the gradient's norm {result[1]}")
+    refuse_not_finite(*result)
+    change(model, optimizer, rate)
+    return result
+
+
+def refuse_not_finite(loss: float, norm: float) -> None:
+    """Raise TrainingError for numbers that would spoil the weights."""
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        message = f"the loss is {loss} and the gradient's norm {norm}"
+        raise TrainingError(message, loss=loss, norm=norm)
+
+
+def change(model: nn.Module, optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Let the optimizer change the weights; a group's `scale` multiplies the rate for it."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("scale", 1.0)
     optimizer.step()
     bring_back = getattr(model, "after_step", None)  # parameters that have a range of their own
     if bring_back is not None:
         bring_back()
-    return result
 
 
 def fit(
@@ -115,6 +131,8 @@ def fit(
         except TrainingError as error:
             raise TrainingError(
                 f"step {number}: {error}; the weights are those of the step before. "
-                f"Lower the learning rate ({now:.2e} here)"
+                f"Lower the learning rate ({now:.2e} here)",
+                loss=error.loss,
+                norm=error.norm,
             ) from None
         yield Step(number, loss, norm, now)
