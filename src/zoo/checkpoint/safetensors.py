@@ -9,11 +9,12 @@ every tensor, which is compared when it is read. Tensors are read into memory of
 file that somebody cuts would take the process with it.
 """
 
+import errno
 import json
 import math
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -197,7 +198,13 @@ def write_file(
     Raises OSError; a file that is there already is an error too.
     """
     sums = {name: checksum(tensor) for name, tensor in tensors.items()}
-    header: dict[str, Any] = {"__metadata__": dict(metadata) | {CHECKSUMS: json.dumps(sums)}}
+    write_parts(place, lay_out(tensors, dict(metadata) | {CHECKSUMS: json.dumps(sums)}))
+    return sums
+
+
+def lay_out(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> list[memoryview]:
+    """Give a file's parts in their order: the header, and each tensor's own memory."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
     # as the published library orders them: large elements first, so that all are aligned
     order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
     at = 0
@@ -211,20 +218,27 @@ def write_file(
         at += tensor.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    head = memoryview(len(text).to_bytes(8, "little") + text)
+    return [head, *(bytes_of(tensors[name]) for name in order)]
+
+
+def write_parts(place: Path, parts: Sequence[memoryview]) -> None:
+    """Write a new file and wait for the disk; raises OSError."""
     # a buffer would copy every tensor, which takes five times as long
     with open(place, "xb", buffering=0) as file:
-        write_all(file, memoryview(len(text).to_bytes(8, "little") + text))
-        for name in order:
-            write_all(file, bytes_of(tensors[name]))
+        for part in parts:
+            write_all(file, part)
         os.fsync(file.fileno())
-    return sums
 
 
 def write_all(file: FileIO, memory: memoryview) -> None:
-    """Write on until all is written: one call may write a part."""
+    """Write on until all is written: one call may write a part. Raises OSError for one of none."""
     done = 0
     while done < len(memory):
-        done += file.write(memory[done:])
+        count = file.write(memory[done:])
+        if not count:
+            raise OSError(errno.EIO, "the file takes no more bytes")
+        done += count
 
 
 def checksum(tensor: Tensor) -> int:

@@ -34,7 +34,7 @@ from zoo.checkpoint.folder import (
     read_headers,
     sum_up,
 )
-from zoo.checkpoint.safetensors import CODES, write_file
+from zoo.checkpoint.safetensors import CODES, write_file, write_parts
 
 
 def write_folder(
@@ -148,10 +148,7 @@ def put_in_place(path: Path, name: str) -> None:
 
 def write_new(place: Path, data: bytes) -> None:
     """Write a file that is not there yet, and wait until it is on disk."""
-    with open(place, "xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    write_parts(place, [memoryview(data)])
 
 
 def synchronise(path: Path) -> None:
@@ -206,17 +203,21 @@ def check_tensors(tensors: Mapping[str, Tensor]) -> None:
     """Raise CheckpointError for what the format cannot hold."""
     owner: dict[tuple[Any, ...], str] = {}
     for name, tensor in tensors.items():
-        if name == "__metadata__" or not is_text(name):
-            raise CheckpointError(f"a tensor cannot be called {name!r}")
-        if tensor.layout != torch.strided or tensor.dtype not in CODES or tensor.is_meta:
-            raise CheckpointError(
-                f"{name} is {tensor.dtype}, {tensor.layout}, on {tensor.device}; "
-                f"a file can hold dense tensors of {sorted(CODES.values())} that have data"
-            )
+        check_tensor(name, tensor)
         place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
         first = owner.setdefault(place, name) if tensor.numel() else name
         if first != name:
             raise CheckpointError(f"{first} and {name} are one tensor; give tied tensors once")
+
+
+def check_tensor(name: str, tensor: Tensor) -> None:
+    if name == "__metadata__" or not is_text(name):
+        raise CheckpointError(f"a tensor cannot be called {name!r}")
+    if tensor.layout != torch.strided or tensor.dtype not in CODES or tensor.is_meta:
+        raise CheckpointError(
+            f"{name} is {tensor.dtype}, {tensor.layout}, on {tensor.device}; "
+            f"a file can hold dense tensors of {sorted(CODES.values())} that have data"
+        )
 
 
 def is_text(name: str) -> bool:

@@ -1,28 +1,153 @@
-"""Everything that a run needs to go on, in a folder without a pickle.
+"""Everything that a run needs to go on: as flat tensors and JSON, without a pickle.
 
-    config.json         the step, the groups' numbers, notes of the run's own
-    model.safetensors   model.*, optimizer.<parameter>.<key>, and torch's generators
+    model.<name>                    parameters and buffers, tied ones once
+    optimizer.<parameter>.<key>     what the optimizer keeps
+    ema.<name>                      the averaged weights
+    generator.<name>                torch's generators, numpy's, python's random
 
-Written whole or not at all, by the same room that writes checkpoints. What must be the same on
-resuming and is not kept: the data, the seed of its order (see `token_batches`) and the objective.
+    facts: format, step, the groups' numbers, the scaler's, every tensor's dtype and shape, the
+    generators' odd parts, and the run's own facts (config, data version, loader position)
+
+`TrainState` knows the objects and no file; `Store` knows files. `save_state` and `load_state` put
+the same into one folder for a loop written by hand: config.json and model.safetensors, whole or not
+at all. What must be the same on resuming and is not kept: the data and the objective.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from zoo.checkpoint import CheckpointError, Folder, read_folder, write_folder
+from zoo.checkpoint import CheckpointError, read_folder, write_folder
+from zoo.train.generators import generator_facts, generators, set_generators
+from zoo.train.optimizer_state import (
+    adopt,
+    blank,
+    check_groups,
+    fill,
+    group_facts,
+    kept_by,
+    optimizer_tensors,
+    set_groups,
+)
 
-FORMAT = "zoo training state 1"
+FORMAT = "zoo training state 2"
+WRAPPED = ("_checkpoint_wrapped_module.", "_orig_mod.")  # what torch's wrappers add to names
+SHOWN = 8  # names in one message
+
+
+class TrainState:
+    """What a run is made of; `step` is the next one, `about` the run's own facts.
+
+    `scaler` has state_dict and load_state_dict (torch.amp.GradScaler), `ema` has state and load.
+    Parameters may be FSDP's: nothing is gathered. A run on several processes has generators in
+    each: those of the saving one are kept, so a run seeds them anew at each step.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        *,
+        scaler: Any = None,
+        ema: Any = None,
+        step: int = 0,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.scaler = scaler
+        self.ema = ema
+        self.step = step
+        self.about = dict(facts or {})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Give all tensors by name: the run's own memory, not copies of it."""
+        result = {f"model.{name}": t.detach() for name, t in weights_of(self.model).items()}
+        result |= optimizer_tensors(self.optimizer, names_of(self.model))
+        if self.ema is not None:
+            result |= {f"ema.{name}": t.detach() for name, t in self.ema.state().items()}
+        return result | {f"generator.{name}": t for name, t in generators().items()}
+
+    def facts(self) -> dict[str, Any]:
+        """Give what is no tensor, as plain JSON."""
+        return {
+            "format": FORMAT,
+            "step": self.step,
+            "facts": self.about,
+            "groups": group_facts(self.optimizer, names_of(self.model)),
+            "scaler": None if self.scaler is None else self.scaler.state_dict(),
+            "random": generator_facts(),
+            "tensors": {name: described(t) for name, t in self.tensors().items()},
+        }
+
+    def check(self, facts: Mapping[str, Any]) -> None:
+        """Raise CheckpointError that says what does not fit, unless `facts` are such a run's."""
+        if facts.get("format") != FORMAT:
+            raise CheckpointError(f"this is not a training state; expected format {FORMAT!r}")
+        names = names_of(self.model)
+        theirs = {name: tuple(entry) for name, entry in facts["tensors"].items()}
+        ours = {name: tuple(described(t)) for name, t in self.tensors().items()}
+        check_names(ours, theirs, "model.", "another model")
+        check_names(ours, theirs, "ema.", "a run with other averages (EMA)")
+        check_groups(self.optimizer, names, facts["groups"], theirs)
+        for name in filter(theirs.__contains__, ours):
+            if ours[name] != theirs[name]:
+                raise CheckpointError(
+                    f"{name} is {shown(theirs[name])}; the {name.partition('.')[0]} has "
+                    f"{shown(ours[name])}"
+                )
+        held, wanted = bool(facts["scaler"]), bool(self.scaler and self.scaler.state_dict())
+        if held != wanted:
+            with_, now = ("with", "has none") if held else ("without", "has one")
+            raise CheckpointError(
+                f"this was saved {with_} a loss scaler and the run {now}: take the same dtype"
+            )
+
+    def room(self, facts: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Give the tensors to read a state into: the run's own, once `facts` are checked.
+
+        What the optimizer does not keep yet is made, as zeros. Raises as `check` does.
+        """
+        self.check(facts)
+        blank(self.optimizer, names_of(self.model), facts["tensors"])
+        return {name: t for name, t in self.tensors().items() if name in facts["tensors"]}
+
+    def restore(
+        self, facts: Mapping[str, Any], tensors: Mapping[str, Tensor], *, take: bool = False
+    ) -> None:
+        """Put a saved state back, in place; the optimizer may be fresh or used.
+
+        With `take` a fresh optimizer keeps the given tensors themselves, so that memory holds them
+        once. Raises CheckpointError that says what does not fit, and then nothing has changed. A
+        card's generator is set where the state holds one.
+        """
+        self.check(facts)
+        check_given(facts["tensors"], tensors, generators())
+        names = names_of(self.model)
+        for name, own in weights_of(self.model).items():
+            fill(own.detach(), tensors[f"model.{name}"])
+        kept = {n: t for n, t in tensors.items() if kept_by(n)}
+        adopt(self.optimizer, names, kept, take=take)
+        set_groups(self.optimizer, facts["groups"])
+        if self.ema is not None:
+            averages = {n.removeprefix("ema."): t for n, t in tensors.items()}
+            self.ema.load({name: averages[name] for name in self.ema.state()})
+        if self.scaler is not None and facts["scaler"]:
+            self.scaler.load_state_dict(facts["scaler"])
+        set_generators(
+            {n.removeprefix("generator."): t for n, t in tensors.items() if n.startswith("gen")},
+            facts["random"],
+        )
+        self.step, self.about = facts["step"], dict(facts["facts"])
 
 
 def save_state(
     folder: str | Path,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     *,
     step: int,
     notes: Mapping[str, Any] | None = None,
@@ -31,101 +156,88 @@ def save_state(
 
     The folder holds the old state or the new one, whatever happens meanwhile.
     """
-    tensors = {f"model.{name}": tensor for name, tensor in weights_of(model).items()}
-    names = {id(p): name for name, p in model.named_parameters()}
-    groups = []
-    for group in optimizer.param_groups:
-        numbers = {key: value for key, value in group.items() if key != "params"}
-        groups.append({"names": [names[id(p)] for p in group["params"]], "numbers": numbers})
-        for parameter in group["params"]:
-            for key, value in optimizer.state[parameter].items():
-                tensors[f"optimizer.{names[id(parameter)]}.{key}"] = torch.as_tensor(value)
-    for name, state in generators().items():
-        tensors[f"generator.{name}"] = state
-    config = {"format": FORMAT, "step": step, "groups": groups, "notes": dict(notes or {})}
-    # a copy of each: tied tensors, and views of one buffer, may not share memory in a file
-    write_folder(folder, config, {name: t.detach().clone() for name, t in tensors.items()})
+    state = TrainState(model, optimizer, step=step, facts=notes)
+    write_folder(folder, state.facts(), apart(state.tensors()))
 
 
 def load_state(
-    folder: str | Path, model: nn.Module, optimizer: torch.optim.Optimizer
+    folder: str | Path, model: nn.Module, optimizer: Optimizer
 ) -> tuple[int, dict[str, Any]]:
     """Put a saved state into a model and an optimizer made as they were; give step and notes.
 
-    Torch's generators are set too. Raises CheckpointError when the folder is damaged or was
+    The generators are set too. Raises CheckpointError when the folder is damaged or was
     written by another model or optimizer, and then nothing has changed.
     """
     opened = read_folder(folder)
-    if opened.config.get("format") != FORMAT:
-        raise CheckpointError(f"{folder} is not a training state; expected format {FORMAT!r}")
-    check_fits(opened, model, optimizer)
-    tensors = {name: tensor.read() for name, tensor in opened.tensors.items()}
-    for name, tensor in weights_of(model).items():
-        tensor.detach().copy_(tensors[f"model.{name}"])
-    optimizer.load_state_dict(optimizer_state(opened.config["groups"], tensors))
-    set_generators({name: tensors[f"generator.{name}"] for name in generators()})
-    return opened.config["step"], opened.config["notes"]
+    state = TrainState(model, optimizer)
+    try:
+        state.check(opened.config)
+        state.restore(opened.config, {name: t.read() for name, t in opened.tensors.items()})
+    except CheckpointError as error:
+        where = "" if str(folder) in str(error) else f"{folder}: "
+        raise CheckpointError(f"{where}{error}") from None
+    return state.step, state.about
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Give parameters and buffers by name, tied ones once."""
-    return dict(model.named_parameters()) | dict(model.named_buffers())
+    """Give parameters and buffers by name, tied ones once, as if nothing wrapped a module."""
+    found = dict(model.named_parameters()) | dict(model.named_buffers())
+    return {unwrapped(name): tensor for name, tensor in found.items()}
 
 
-def generators() -> dict[str, Tensor]:
-    """Give the states of torch's generators: the processor's and each card's."""
-    states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        cards = torch.cuda.get_rng_state_all()
-        states |= {f"cuda{i}": state for i, state in enumerate(cards)}
-    return states
+def names_of(model: nn.Module) -> dict[int, str]:
+    """Give each parameter's name by its id."""
+    return {id(p): unwrapped(name) for name, p in model.named_parameters()}
 
 
-def set_generators(states: Mapping[str, Tensor]) -> None:
-    torch.set_rng_state(states["cpu"])
-    for name, state in states.items():
-        if name.startswith("cuda"):
-            torch.cuda.set_rng_state(state, int(name.removeprefix("cuda")))
+def unwrapped(name: str) -> str:
+    for word in WRAPPED:
+        name = name.replace(word, "")
+    return name
 
 
-def check_fits(folder: Folder, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Raise CheckpointError unless weights and groups are those of the model and the optimizer."""
-    where = folder.path
-    wanted = {f"model.{name}": tensor for name, tensor in weights_of(model).items()}
-    held = {name for name in folder.tensors if name.startswith("model.")}
-    if held != wanted.keys():
-        differ = sorted(held ^ wanted.keys())
-        raise CheckpointError(f"{where} was saved from another model: {', '.join(differ[:8])}")
-    for name, tensor in wanted.items():
-        entry = folder.tensors[name]
-        if tuple(entry.shape) != tuple(tensor.shape) or entry.dtype != tensor.dtype:
-            raise CheckpointError(
-                f"{where}: {name} is {entry.dtype} {tuple(entry.shape)}; "
-                f"the model has {tensor.dtype} {tuple(tensor.shape)}"
-            )
-    names = {id(p): name for name, p in model.named_parameters()}
-    ours = [[names[id(p)] for p in group["params"]] for group in optimizer.param_groups]
-    if [group["names"] for group in folder.config["groups"]] != ours:
-        raise CheckpointError(f"{where} was saved from an optimizer with other parameter groups")
-    absent = [f"generator.{n}" for n in generators() if f"generator.{n}" not in folder.tensors]
-    if absent:
-        raise CheckpointError(f"{where} lacks {', '.join(absent)}: it was saved on another machine")
+def described(tensor: Tensor) -> list[Any]:
+    """Give dtype and shape, whole even when each process holds a part."""
+    return [str(tensor.dtype).removeprefix("torch."), list(tensor.shape)]
 
 
-def optimizer_state(groups: list[dict[str, Any]], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Give what `Optimizer.load_state_dict` reads: parameters numbered through all groups."""
-    state: dict[int, dict[str, Tensor]] = {}
-    result = []
-    number = 0
-    for group in groups:
-        members = []
-        for name in group["names"]:
-            prefix = f"optimizer.{name}."
-            # a parameter's name may begin with another's, so what is left must be one word
-            found = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-            state[number] = {key: t for key, t in found.items() if "." not in key}
-            members.append(number)
-            number += 1
-        numbers = {k: tuple(v) if isinstance(v, list) else v for k, v in group["numbers"].items()}
-        result.append(numbers | {"params": members})
-    return {"state": {n: values for n, values in state.items() if values}, "param_groups": result}
+def shown(entry: tuple[Any, ...]) -> str:
+    return f"torch.{entry[0]} {tuple(entry[1])}"
+
+
+def check_names(
+    ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str, whose: str
+) -> None:
+    differ = sorted(n for n in ours.keys() ^ theirs.keys() if n.startswith(prefix))
+    if differ:
+        which = ", ".join(
+            f"{name} ({'not in the state' if name in ours else 'only in the state'})"
+            for name in differ[:SHOWN]
+        )
+        raise CheckpointError(f"this was saved from {whose}: {which}")
+
+
+def check_given(
+    facts: Mapping[str, Any], tensors: Mapping[str, Tensor], random: Mapping[str, Any]
+) -> None:
+    """Raise CheckpointError unless the tensors are those that the facts announce."""
+    needed = {n for n in facts if not n.startswith("generator.")}
+    needed |= {f"generator.{n}" for n in random if f"generator.{n}" in facts}
+    missing = sorted(needed - tensors.keys())
+    if missing:
+        raise CheckpointError(f"the state lacks {', '.join(missing[:SHOWN])}")
+    for name in sorted(needed):
+        if described(tensors[name]) != list(facts[name]):
+            found, said = shown(tuple(described(tensors[name]))), shown(tuple(facts[name]))
+            raise CheckpointError(f"{name} is {found}; the state's facts say {said}")
+
+
+def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copy what shares memory with a tensor before it: a folder that others read holds no views."""
+    seen: set[int] = set()
+    result = {}
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        result[name] = tensor.clone() if place in seen else tensor
+        seen.add(place)
+    return result
