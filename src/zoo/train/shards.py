@@ -27,7 +27,8 @@ def write_shards(folder: str | Path, tensors: Mapping[str, Tensor]) -> None:
     written once. Writes *.safetensors only. Raises CheckpointError in every process when one of
     them cannot write.
     """
-    from torch.distributed.checkpoint import HuggingFaceStorageWriter, state_dict_saver
+    from torch.distributed.checkpoint import state_dict_saver
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 
     folder = Path(folder)
     old = sorted(folder.glob(PATTERN))
@@ -49,7 +50,8 @@ def read_shards(folder: str | Path, into: Mapping[str, Tensor]) -> None:
     Files without shares (`write_folder`'s) are read too. Raises CheckpointError that says which
     name is absent, incomplete or of another shape or dtype, and then nothing has changed.
     """
-    from torch.distributed.checkpoint import HuggingFaceStorageReader, state_dict_loader
+    from torch.distributed.checkpoint import state_dict_loader
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 
     folder = Path(folder)
     reader = HuggingFaceStorageReader(str(folder))
