@@ -228,6 +228,9 @@ def write_parts(place: Path, parts: Sequence[memoryview]) -> None:
     with open(place, "xb", buffering=0) as file:
         for part in parts:
             write_all(file, part)
+        size = os.fstat(file.fileno()).st_size
+        if size != sum(map(len, parts)):
+            raise OSError(errno.EIO, f"{size} bytes have arrived of {sum(map(len, parts))}")
         os.fsync(file.fileno())
 
 

@@ -17,38 +17,37 @@ folder, or fills tensors from them. After each part they agree (`world.agree`, a
 either all go on or all raise.
 """
 
+import json
+import re
+import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from torch import Tensor
 
 from zoo.checkpoint import CheckpointError
+from zoo.checkpoint.hashed import write_bytes
+from zoo.checkpoint.write import config_text, synchronise
+from zoo.train.manifest import (
+    Manifest,
+    check_tensors,
+    hash_folder,
+    read_facts,
+    read_manifest,
+    read_tensors,
+    write_papers,
+    write_tensors,
+)
+from zoo.train.together import Alone, Damaged, Processes, all_do, first_does
 
 Facts = dict[str, Any]
 Tensors = dict[str, Tensor]
 
-
-@runtime_checkable
-class Processes(Protocol):
-    """What a store needs to know of a run's processes."""
-
-    rank: int
-    size: int
-
-    def agree(self, flag: bool) -> bool:
-        """Tell whether any process says so; all must ask."""
-        ...
-
-
-class Alone:
-    """One process."""
-
-    rank = 0
-    size = 1
-
-    def agree(self, flag: bool) -> bool:
-        return flag
+NAME = re.compile(r"step-(\d{8,})(?:-(\d+))?", re.ASCII)
+BEST = "best.json"
+SAVING, OLD = ".saving-", ".old-"  # no reader looks at these
 
 
 class Store:
@@ -80,23 +79,125 @@ class Store:
         A step that is there is replaced, and later ones go: they come from another past. Raises
         CheckpointError that names the file and the cause; the checkpoints before are as they were.
         """
-        raise NotImplementedError
+        beside = self.folder / f"{SAVING}{step:08}"
+        papers = {"step": step, "score": score, "facts": config_text(facts)}
+        failing = f"step {step} is not saved"
+        try:
+            first_does(self.world, lambda: self.begin(beside), failing)
+            if write is not None:
+                all_do(self.world, lambda: write(beside, tensors), failing)
+                first_does(self.world, lambda: self.commit(beside, None, papers), failing)
+            else:
+                first_does(
+                    self.world,
+                    lambda: self.commit(beside, write_tensors(beside, tensors), papers),
+                    failing,
+                )
+        except BaseException:
+            if self.world.rank == 0:
+                shutil.rmtree(beside, ignore_errors=True)
+            raise
+        first_does(
+            self.world, lambda: self.rotate(step), f"step {step} is saved, but not all is in order"
+        )
+        return self.path(step)
+
+    def begin(self, beside: Path) -> None:
+        """Make the folder that a save fills."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.remove_leftovers()
+        beside.mkdir()
+
+    def commit(self, beside: Path, sums: Mapping[str, str] | None, papers: Facts) -> None:
+        """Give a filled folder its manifest and its name; without `sums` others have filled it."""
+        found = hash_folder(beside) if sums is None else sums
+        write_papers(beside, sums=found, sharded=sums is None, **papers)
+        synchronise(beside)
+        taken = self.generations().get(papers["step"], {})
+        name = f"step-{papers['step']:08}" + (f"-{max(taken) + 1}" if taken else "")
+        beside.rename(self.folder / name)
+        synchronise(self.folder)
+
+    def rotate(self, step: int) -> None:
+        """Let go what a save of this step makes old; note which checkpoint is the best."""
+        held = self.generations()
+        past = sorted(s for s in held if s <= step)
+        best, unread = scores_of({s: newest(held[s]) for s in past})
+        # what cannot be read now may be the best: a fault of the disk is no reason to remove it
+        stay = {newest(held[s]) for s in {*past[-self.keep :], *unread}}
+        if best is not None:
+            stay.add(newest(held[best[1]]))
+        self.note(best)
+        self.remove([p for paths in held.values() for p in paths.values() if p not in stay])
+
+    def note(self, best: tuple[float, int] | None) -> None:
+        """Write best.json when it has changed."""
+        place = self.folder / BEST
+        if best is None:
+            place.unlink(missing_ok=True)
+            return
+        text = json.dumps({"step": best[1], "score": best[0]}).encode() + b"\n"
+        if not place.is_file() or place.read_bytes() != text:
+            write_bytes(self.folder / f"{SAVING}{BEST}", text)
+            (self.folder / f"{SAVING}{BEST}").replace(place)
+            synchronise(self.folder)
+
+    def remove(self, old: list[Path]) -> None:
+        """Take the names away first, on the disk too, and only then the files."""
+        for path in old:
+            path.rename(self.folder / f"{OLD}{path.name}")
+        if old:
+            synchronise(self.folder)
+        self.remove_leftovers()
+
+    def remove_leftovers(self) -> None:
+        for path in (*self.folder.glob(f"{OLD}*"), *self.folder.glob(f"{SAVING}*")):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def clean(self) -> None:
+        """Remove what dead writers left; call it while holding the run's lock."""
+        first_does(self.world, self.tidy, "checkpoints are not cleaned up")
+
+    def tidy(self) -> None:
+        if self.folder.is_dir():
+            held = self.generations()
+            last = {s: newest(paths) for s, paths in held.items()}
+            self.note(scores_of(last)[0])
+            every = [p for paths in held.values() for p in paths.values()]
+            self.remove([p for p in every if p not in last.values()])
+
+    def generations(self) -> dict[int, dict[int, Path]]:
+        """Give step -> how often it was saved -> folder."""
+        result: dict[int, dict[int, Path]] = {}
+        for path in self.folder.glob("step-*"):
+            match = NAME.fullmatch(path.name)
+            if match:
+                result.setdefault(int(match[1]), {})[int(match[2] or 1)] = path
+        return result
 
     def steps(self) -> list[int]:
         """Give the steps that are there, oldest first."""
-        raise NotImplementedError
+        return sorted(self.generations())
 
     def best(self) -> int | None:
         """Give the step with the lowest score, the earliest of equals."""
-        raise NotImplementedError
+        best, _ = scores_of({s: newest(paths) for s, paths in self.generations().items()})
+        return None if best is None else best[1]
 
     def path(self, step: int) -> Path:
-        """Give a step's folder."""
-        raise NotImplementedError
+        """Give a step's folder; raise CheckpointError when there is none."""
+        held = self.generations()
+        if step not in held:
+            there = ", ".join(map(str, sorted(held))) or "none"
+            raise CheckpointError(f"{self.folder} holds no step {step}; there are: {there}")
+        return newest(held[step])
 
     def facts(self, step: int | None = None) -> Facts:
         """Read a step's facts, the newest's by default, and no tensor."""
-        raise NotImplementedError
+        return self.opened(self.chosen(step))[2]
 
     def read(
         self,
@@ -113,8 +214,76 @@ class Store:
         Sharded tensors, or shards on disk, are read by `read` into what `into(facts)` gives
         (`TrainState.room`); all others into fresh memory.
         """
-        raise NotImplementedError
+        step = self.chosen(step)
+        try:
+            return self.read_step(step, into, read)
+        except Damaged as error:
+            fault = error
+        for older in reversed([s for s in self.steps() if s < step]):
+            try:
+                if fallback:
+                    return self.read_step(older, into, read)
+                first_does(self.world, partial(self.check, older), "", Damaged)
+            except Damaged:
+                continue
+            raise CheckpointError(
+                f"{fault}. The newest whole checkpoint before it is of step {older}: "
+                "it is taken when asked for (fallback=True)"
+            )
+        raise CheckpointError(f"{fault}. No older checkpoint is whole")
 
-    def clean(self) -> None:
-        """Remove what dead writers left; call it while holding the run's lock."""
-        raise NotImplementedError
+    def chosen(self, step: int | None) -> int:
+        steps = self.steps()
+        if not steps:
+            raise CheckpointError(f"{self.folder} holds no checkpoint")
+        if step is not None:
+            self.path(step)  # must be there
+        return steps[-1] if step is None else step
+
+    def opened(self, step: int) -> tuple[Path, Manifest, Facts]:
+        folder = self.path(step)
+        manifest = read_manifest(folder, step)
+        return folder, manifest, read_facts(folder, manifest)
+
+    def check(self, step: int) -> None:
+        """Raise CheckpointError unless a step is whole."""
+        folder, manifest, _ = self.opened(step)
+        check_tensors(folder, manifest)
+
+    def read_step(
+        self,
+        step: int,
+        into: Callable[[Facts], Mapping[str, Tensor]] | None,
+        read: Callable[[Path, Mapping[str, Tensor]], None] | None,
+    ) -> tuple[Facts, Tensors]:
+        failing = f"cannot read step {step}"
+        folder, manifest, facts = all_do(self.world, lambda: self.opened(step), failing, Damaged)
+        room = dict(into(facts)) if into is not None else {}
+        spread = any(hasattr(tensor, "placements") for tensor in room.values())
+        if not manifest.sharded and not spread:
+            load = partial(read_tensors, folder, manifest)
+            return facts, all_do(self.world, load, failing, Damaged)
+        if read is None or into is None:
+            raise CheckpointError(f"{folder} is sharded, or the run is: read it with read and into")
+        first_does(self.world, partial(check_tensors, folder, manifest), failing, Damaged)
+        all_do(self.world, lambda: read(folder, room), failing)
+        return facts, room
+
+
+def newest(paths: Mapping[int, Path]) -> Path:
+    return paths[max(paths)]
+
+
+def scores_of(paths: Mapping[int, Path]) -> tuple[tuple[float, int] | None, set[int]]:
+    """Give the lowest score with its step, and the steps whose manifest cannot be read."""
+    scores = []
+    unread = set()
+    for step, path in paths.items():
+        try:
+            score = read_manifest(path, step).score
+        except CheckpointError:
+            unread.add(step)
+            continue
+        if score is not None:
+            scores.append((score, step))
+    return min(scores, default=None), unread
