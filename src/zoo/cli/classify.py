@@ -1,6 +1,7 @@
-"""Say what is in pictures: a ViT in the classes it was trained on, a CLIP in labels you give.
+"""Say what is in pictures, or of which class texts are.
 
-zoo classify --model VIT cat.png dog.jpg
+zoo classify --model VIT cat.png dog.jpg                      in the classes it was trained on
+zoo classify --model BERT --text "You won!" --text "See you"  a BERT or GPT-2 that has classes
 zoo classify --model CLIP --labels cat,dog,coffee photos/ --sheet sheet.png
 zoo classify --model CLIP --labels cat,dog --template "a photo of a {}." --template "a {}." cat.png
 """
@@ -22,7 +23,10 @@ from zoo.cli.pictures import (
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="files, or folders of them")
+    parser.add_argument("pictures", nargs="*", metavar="PICTURE", help="files, or folders of them")
+    parser.add_argument(
+        "--text", action="append", metavar="TEXT", help="instead of pictures; again for more"
+    )
     model_arguments(parser)
     parser.add_argument("--labels", metavar="A,B,...", help="for a CLIP: what to choose from")
     parser.add_argument(
@@ -36,6 +40,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    if args.text is not None:
+        classify_texts(args)
+        return
+    if not args.pictures:
+        raise UsageError("nothing to classify: give pictures, or --text TEXT")
     check_picture_arguments(args)
     if args.top < 1:
         raise UsageError(f"--top {args.top}; expected 1 or more")
@@ -59,6 +68,21 @@ def run(args: argparse.Namespace) -> None:
         if labels
     ]
     draw_sheet(args, shown)
+
+
+def classify_texts(args: argparse.Namespace) -> None:
+    """Say of which class each text is."""
+    if args.pictures or args.labels is not None or args.sheet is not None:
+        raise UsageError("--text goes without pictures, --labels and --sheet")
+    from zoo.tasks import TextClassifier
+
+    classifier = TextClassifier.from_folder(args.model, **model_options(args))
+    found = classifier.classify(args.text, top=args.top)
+    shown = [text if len(text) <= 40 else text[:39] + "…" for text in args.text]
+    wide = max(map(len, shown))
+    for text, short, labels in zip(args.text, shown, found, strict=True):
+        record = {"text": text, "labels": [vars(label) for label in labels]}
+        emit(args, record, table(" ".join(short.split()), labels, wide))
 
 
 def classified(

@@ -6,6 +6,7 @@ from zoo.tasks.image import ImageClassifier, ImageEmbedder
 from zoo.tasks.match import Match, Matcher
 from zoo.tasks.pictures import Label, Unreadable
 from zoo.tasks.text import Embedder, FillMask, Generator, Guess
+from zoo.tasks.text_classes import TextClassifier
 
 TASKS = {
     "classify": ImageClassifier,
@@ -14,6 +15,7 @@ TASKS = {
     "fill": FillMask,
     "generate": Generator,
     "match": Matcher,
+    "classify text": TextClassifier,
 }
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "Label",
     "Match",
     "Matcher",
+    "TextClassifier",
     "Unreadable",
     "find",
 ]

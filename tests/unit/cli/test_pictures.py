@@ -221,7 +221,7 @@ def test_without_a_picture_there_is_no_sheet(tmp_path, capsys):
         ("classify a.png --sheet a.gif", "--sheet a.gif; expected a file that ends in .png"),
         ("classify a.png --labels a,b --template photo", "template 'photo' has no {} where"),
         ("classify a.png --labels a,,b", "label '' stands 1 times"),
-        ("classify", "the following arguments are required: PICTURE"),
+        ("classify", "nothing to classify: give pictures, or --text TEXT"),
         ("match --images .", "give one of --text (with --images), --image (with --texts) and"),
         ("match --text a --image a.png", "give one of --text (with"),
         ("match --text a --captions a.csv", "give one of --text (with"),

@@ -9,7 +9,7 @@ import torch
 from zoo.checkpoint import CheckpointError
 from zoo.generate import Sampling
 from zoo.models import BERT, GPT2, BERTConfig, GPT2Config
-from zoo.tasks import TASKS, Embedder, FillMask, Generator, find
+from zoo.tasks import TASKS, Embedder, FillMask, Generator, TextClassifier, find
 from zoo.tasks.text import joined
 from zoo.tokenizers import Tokenizer
 
@@ -274,3 +274,41 @@ def test_a_folder_goes_before_a_package_of_its_name(tmp_path, monkeypatch):
     (tmp_path / "minilm").mkdir()
     assert find("minilm").resolve() == tmp_path / "minilm"
     assert find(tmp_path) == tmp_path
+
+
+def write_classes(folder, family):
+    """Write a BERT or a GPT-2 that tells three classes apart."""
+    names = {"classes": 3, "labels": ("ham", "spam", "none")}
+    if family == "bert":
+        return write_bert(folder, "sequence", **names)
+    write_gpt2(folder)
+    torch.manual_seed(1)
+    vocab = Tokenizer.from_folder(folder).vocab_size
+    model = GPT2(
+        GPT2Config(vocab=vocab, context=24, width=20, depth=2, heads=4, **names), "sequence"
+    )
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    model.save_pretrained(folder)
+    return model
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_texts_have_the_classes_that_the_model_gives(tmp_path, family):
+    model = write_classes(tmp_path, family).double().eval()
+    classifier = TextClassifier.from_folder(tmp_path, dtype=torch.float64)
+    found = classifier.classify(TEXTS, at_once=2)
+    for text, labels in zip(TEXTS, found, strict=True):
+        batch = classifier.tokenizer.batch([text], longest=24)
+        expected = model(**batch)[0].softmax(-1)
+        assert [label.name for label in labels] == [
+            ("ham", "spam", "none")[i] for i in expected.argsort(descending=True)
+        ]
+        best = torch.tensor([label.probability for label in labels], dtype=torch.float64)
+        torch.testing.assert_close(best, expected.sort(descending=True).values, rtol=1e-6, atol=0)
+    assert [len(labels) for labels in classifier.classify(TEXTS, top=2)] == [2] * len(TEXTS)
+
+
+def test_a_model_without_classes_of_texts_is_told(bert):
+    with pytest.raises(CheckpointError, match="classifying texts needs a BERT or GPT-2 with its"):
+        TextClassifier.from_folder(bert)
