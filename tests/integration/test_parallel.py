@@ -1,8 +1,5 @@
 """Two processes (gloo) take the contrastive loss of the whole batch, as one process does."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,11 +9,14 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from integration.processes import run
 from unit.models.tiny import tiny
 from zoo.models import MODELS
 from zoo.objectives import gather, match
 
 ROWS = 6  # of the whole batch
+# SigLIP's bias, where there is one, and dtype
+CASES = [(bias, dtype) for bias in (None, -1.5) for dtype in (torch.float64, torch.float32)]
 
 
 class Loss(nn.Module):
@@ -48,62 +48,44 @@ def made(bias, dtype):
     return model, {n: x.to(dtype) if x.is_floating_point() else x for n, x in batch.items()}
 
 
-def meet(folder):
-    """Join the other process through a file; give this one's rank and how many there are."""
-    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    place = f"file://{folder}/meeting"
-    dist.init_process_group("gloo", init_method=place, rank=rank, world_size=world)
-    return rank, world
+def meet():
+    """Join the other process; give this one's rank and how many there are."""
+    dist.init_process_group("gloo")
+    return dist.get_rank(), dist.get_world_size()
 
 
-def rank_main(folder, bias, dtype):
+def main(folder):
     """Run one of the processes: its share of the rows, gradients averaged by DDP."""
-    rank, world = meet(folder)
-    model, batch = made(bias, dtype)
-    share = {n: x.tensor_split(world)[rank] for n, x in batch.items()}
-    found = gradients(model, share, DistributedDataParallel)
-    dist.all_reduce(found["loss"])
-    found["loss"] /= world
-    save_file(found, f"{folder}/rank{rank}.safetensors")
-    dist.destroy_process_group()
-
-
-def uneven_main(folder):
-    """Give the processes different numbers of rows; each must say so."""
-    meet(folder)
-    try:
-        gather(torch.zeros(2 + dist.get_rank(), 3))
+    rank, world = meet()
+    for bias, dtype in CASES:
+        model, batch = made(bias, dtype)
+        share = {n: x.tensor_split(world)[rank] for n, x in batch.items()}
+        found = gradients(model, share, DistributedDataParallel)
+        dist.all_reduce(found["loss"])
+        found["loss"] /= world
+        save_file(found, f"{folder}/{bias}-{dtype}-{rank}.safetensors")
+    try:  # different numbers of rows; each must say so
+        gather(torch.zeros(2 + rank, 3))
     except ValueError as error:
-        Path(folder, f"rank{dist.get_rank()}.txt").write_text(str(error))
+        Path(folder, f"rank{rank}.txt").write_text(str(error))
     dist.destroy_process_group()
 
 
-def run(folder, call, world=2):
-    """Run `call` of this file in fresh processes that find each other through a file."""
-    code = f"import torch, test_parallel as t; torch.set_num_threads(1); t.{call}"
-    here = Path(__file__).parent
-    started = []
-    for rank in range(world):
-        env = os.environ | {"RANK": str(rank), "WORLD_SIZE": str(world)}
-        env["PYTHONPATH"] = str(here.parent)
-        process = subprocess.Popen(
-            [sys.executable, "-c", code], cwd=here, env=env, stderr=subprocess.PIPE, text=True
-        )
-        started.append(process)
-    for process in started:
-        _, said = process.communicate(timeout=120)
-        assert process.returncode == 0, said
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Give the folder of what two processes found: they start once for all cases."""
+    folder = tmp_path_factory.mktemp("two")
+    run(folder, "integration.test_parallel", f"main({str(folder)!r})")
+    return folder
 
 
 @pytest.mark.subproc
-@pytest.mark.parametrize("bias", [None, -1.5], ids=["contrastive", "pairwise"])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-def test_two_processes_give_the_gradients_of_one(tmp_path, bias, dtype):
+@pytest.mark.parametrize("bias, dtype", CASES, ids=str)
+def test_two_processes_give_the_gradients_of_one(written, bias, dtype):
     expected = gradients(*made(bias, dtype))
     exact = gradients(*made(bias, torch.float64))
     scale = made(bias, torch.float64)[0].scale().item()
-    run(tmp_path, f"rank_main({str(tmp_path)!r}, {bias}, {dtype})")
-    ranks = [load_file(tmp_path / f"rank{rank}.safetensors") for rank in range(2)]
+    ranks = [load_file(written / f"{bias}-{dtype}-{rank}.safetensors") for rank in range(2)]
     for name, gradient in expected.items():
         assert torch.equal(ranks[0][name], ranks[1][name]), name
         # what one process's own rounding costs bounds what another order of sums may; a gradient
@@ -114,8 +96,7 @@ def test_two_processes_give_the_gradients_of_one(tmp_path, bias, dtype):
 
 
 @pytest.mark.subproc
-def test_processes_with_different_rows_are_told(tmp_path):
-    run(tmp_path, f"uneven_main({str(tmp_path)!r})")
+def test_processes_with_different_rows_are_told(written):
     for rank in range(2):
-        said = (tmp_path / f"rank{rank}.txt").read_text()
+        said = (written / f"rank{rank}.txt").read_text()
         assert said.startswith("processes hold [2, 3] rows; give each as many")
