@@ -33,13 +33,16 @@ def write_hashed(place: Path, tensors: Mapping[str, Tensor]) -> str:
 def write_bytes(place: Path, *parts: memoryview | bytes) -> str:
     """Write a new file of these parts and wait for the disk; give its SHA-256."""
     views = [memoryview(part) for part in parts]
-    with ThreadPoolExecutor(1) as hasher:
-        digest = hasher.submit(hash_parts, views)
-        try:
+    try:
+        if sum(map(len, views)) < PIECE:  # a thread takes longer to start
             write_parts(place, views)
-        except OSError as error:
-            raise CheckpointError(f"cannot write {place}: {error.strerror or error}") from None
-        return digest.result()
+            return hash_parts(views)
+        with ThreadPoolExecutor(1) as hasher:
+            digest = hasher.submit(hash_parts, views)
+            write_parts(place, views)
+            return digest.result()
+    except OSError as error:
+        raise CheckpointError(f"cannot write {place}: {error.strerror or error}") from None
 
 
 def hash_parts(parts: list[memoryview]) -> str:

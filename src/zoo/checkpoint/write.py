@@ -152,13 +152,16 @@ def write_new(place: Path, data: bytes) -> None:
 
 
 def synchronise(path: Path) -> None:
-    """Wait until a folder's names are on disk; not every system can."""
+    """Wait until a folder's names, or a file, are on disk; not every system can. Errors name it."""
     if os.name == "posix":
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def split(tensors: Mapping[str, Tensor], limit: int) -> list[list[str]]:

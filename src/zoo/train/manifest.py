@@ -19,9 +19,9 @@ from typing import Any
 from torch import Tensor
 
 from zoo.checkpoint import CheckpointError
-from zoo.checkpoint.files import read_json
+from zoo.checkpoint.files import LARGEST_JSON, read_bytes, read_json
 from zoo.checkpoint.hashed import hash_file, read_hashed, write_bytes, write_hashed
-from zoo.checkpoint.write import config_text, split
+from zoo.checkpoint.write import config_text, split, synchronise
 
 FORMAT = "zoo checkpoint 1"
 MANIFEST = "manifest.json"
@@ -61,21 +61,17 @@ def hash_folder(folder: Path) -> dict[str, str]:
     strange = [name for name in names if not name.endswith(".safetensors")]
     if strange:
         raise CheckpointError(f"{folder / strange[0]}: a writer may put only *.safetensors here")
-    with ThreadPoolExecutor(THREADS) as pool:
-        return dict(zip(names, pool.map(lambda name: settled(folder, name), names), strict=True))
+    for name in names:
+        settle(folder / name)
+    return dict(zip(names, hash_files(folder, names), strict=True))
 
 
-def settled(folder: Path, name: str) -> str:
-    """Wait until a file is on disk; give its SHA-256."""
+def settle(place: Path) -> None:
+    """Wait until a file that somebody else wrote is on disk."""
     try:
-        descriptor = os.open(folder / name, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        synchronise(place)
     except OSError as error:
-        raise CheckpointError(f"cannot write {folder / name}: {error.strerror}") from None
-    return hash_file(folder, name)
+        raise CheckpointError(f"cannot write {place}: {error.strerror}") from None
 
 
 def write_papers(
@@ -160,11 +156,16 @@ def read_tensors(folder: Path, manifest: Manifest) -> dict[str, Tensor]:
 def check_tensors(folder: Path, manifest: Manifest) -> None:
     """Check all tensor files without keeping them."""
     names = tensor_files(manifest)
+    for name, digest in zip(names, hash_files(folder, names), strict=True):
+        check_sum(folder, manifest, name, digest)
+
+
+def hash_files(folder: Path, names: list[str]) -> list[str]:
+    """Give each file's SHA-256; many are hashed side by side."""
+    if len(names) == 1:
+        return [hash_file(folder, names[0])]
     with ThreadPoolExecutor(THREADS) as pool:
-        for name, digest in zip(
-            names, pool.map(lambda n: hash_file(folder, n), names), strict=True
-        ):
-            check_sum(folder, manifest, name, digest)
+        return list(pool.map(lambda name: hash_file(folder, name), names))
 
 
 def tensor_files(manifest: Manifest) -> list[str]:
@@ -176,3 +177,21 @@ def check_sum(folder: Path, manifest: Manifest, name: str, digest: str) -> None:
         raise CheckpointError(
             f"{folder / name} is damaged: its SHA-256 differs from its manifest's"
         )
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder; an OSError names the file with its folder, as shutil's does not."""
+    for entry in sorted(path.iterdir()):
+        if entry.is_dir() and not entry.is_symlink():
+            remove_folder(entry)
+        else:
+            entry.unlink()
+    path.rmdir()
+
+
+def is_same(folder: Path, name: str, text: bytes) -> bool:
+    """Tell whether a file holds this text; one that cannot be read does not."""
+    try:
+        return read_bytes(folder, name, LARGEST_JSON) == text
+    except CheckpointError:
+        return False

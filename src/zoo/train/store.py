@@ -18,6 +18,7 @@ either all go on or all raise.
 """
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -34,9 +35,11 @@ from zoo.train.manifest import (
     Manifest,
     check_tensors,
     hash_folder,
+    is_same,
     read_facts,
     read_manifest,
     read_tensors,
+    remove_folder,
     write_papers,
     write_tensors,
 )
@@ -86,32 +89,28 @@ class Store:
             first_does(self.world, lambda: self.begin(beside), failing)
             if write is not None:
                 all_do(self.world, lambda: write(beside, tensors), failing)
-                first_does(self.world, lambda: self.commit(beside, None, papers), failing)
-            else:
-                first_does(
-                    self.world,
-                    lambda: self.commit(beside, write_tensors(beside, tensors), papers),
-                    failing,
-                )
+            fill = hash_folder if write is not None else partial(write_tensors, tensors=tensors)
+            papers["sharded"] = write is not None
+            first_does(self.world, lambda: self.commit(beside, fill(beside), papers), failing)
         except BaseException:
             if self.world.rank == 0:
                 shutil.rmtree(beside, ignore_errors=True)
             raise
-        first_does(
-            self.world, lambda: self.rotate(step), f"step {step} is saved, but not all is in order"
-        )
+        failing = f"step {step} is saved, but not all is in order"
+        first_does(self.world, lambda: self.rotate(step), failing)
         return self.path(step)
 
     def begin(self, beside: Path) -> None:
-        """Make the folder that a save fills."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Make the folder that a save fills; one that holds it is on the disk first."""
+        for folder in reversed([p for p in (self.folder, *self.folder.parents) if not p.exists()]):
+            folder.mkdir()
+            synchronise(folder.parent)
         self.remove_leftovers()
         beside.mkdir()
 
-    def commit(self, beside: Path, sums: Mapping[str, str] | None, papers: Facts) -> None:
-        """Give a filled folder its manifest and its name; without `sums` others have filled it."""
-        found = hash_folder(beside) if sums is None else sums
-        write_papers(beside, sums=found, sharded=sums is None, **papers)
+    def commit(self, beside: Path, sums: Mapping[str, str], papers: Facts) -> None:
+        """Give a filled folder its manifest and its name."""
+        write_papers(beside, sums=sums, **papers)
         synchronise(beside)
         taken = self.generations().get(papers["step"], {})
         name = f"step-{papers['step']:08}" + (f"-{max(taken) + 1}" if taken else "")
@@ -137,7 +136,7 @@ class Store:
             place.unlink(missing_ok=True)
             return
         text = json.dumps({"step": best[1], "score": best[0]}).encode() + b"\n"
-        if not place.is_file() or place.read_bytes() != text:
+        if not is_same(self.folder, BEST, text):
             write_bytes(self.folder / f"{SAVING}{BEST}", text)
             (self.folder / f"{SAVING}{BEST}").replace(place)
             synchronise(self.folder)
@@ -151,9 +150,12 @@ class Store:
         self.remove_leftovers()
 
     def remove_leftovers(self) -> None:
-        for path in (*self.folder.glob(f"{OLD}*"), *self.folder.glob(f"{SAVING}*")):
+        for name in self.names():
+            path = self.folder / name
+            if not name.startswith((OLD, SAVING)):
+                continue
             if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
+                remove_folder(path)
             else:
                 path.unlink()
 
@@ -162,21 +164,30 @@ class Store:
         first_does(self.world, self.tidy, "checkpoints are not cleaned up")
 
     def tidy(self) -> None:
-        if self.folder.is_dir():
-            held = self.generations()
-            last = {s: newest(paths) for s, paths in held.items()}
-            self.note(scores_of(last)[0])
-            every = [p for paths in held.values() for p in paths.values()]
-            self.remove([p for p in every if p not in last.values()])
+        self.remove_leftovers()
+        held = self.generations()
+        last = {s: newest(paths) for s, paths in held.items()}
+        self.note(scores_of(last)[0])
+        every = [p for paths in held.values() for p in paths.values()]
+        self.remove([p for p in every if p not in last.values()])
 
     def generations(self) -> dict[int, dict[int, Path]]:
         """Give step -> how often it was saved -> folder."""
         result: dict[int, dict[int, Path]] = {}
-        for path in self.folder.glob("step-*"):
-            match = NAME.fullmatch(path.name)
+        for name in self.names():
+            match = NAME.fullmatch(name)
             if match:
-                result.setdefault(int(match[1]), {})[int(match[2] or 1)] = path
+                result.setdefault(int(match[1]), {})[int(match[2] or 1)] = self.folder / name
         return result
+
+    def names(self) -> list[str]:
+        """List the folder; a fault of the disk must not look like a run that has saved nothing."""
+        try:
+            return sorted(os.listdir(self.folder))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise CheckpointError(f"cannot list {self.folder}: {error.strerror}") from None
 
     def steps(self) -> list[int]:
         """Give the steps that are there, oldest first."""
