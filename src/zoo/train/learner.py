@@ -70,7 +70,7 @@ class Learner:
         self.dtype = dtype
         self.scaler = Scaler() if scaler is None and dtype == torch.float16 else scaler
         self.options = {"smoothing": smoothing} if objective in SMOOTHED else {}
-        self.world = World() if world is None else world
+        self.world = World(device=next(model.parameters()).device) if world is None else world
         self.wrapped = wrap(model, self.world, compile)
         self.optimizer = optimizer if isinstance(optimizer, Optimizer) else optimizer(model)
         self.ema = ema if ema is None or isinstance(ema, EMA) else ema(model)
