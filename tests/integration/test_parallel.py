@@ -80,7 +80,7 @@ def written(tmp_path_factory):
 
 
 @pytest.mark.subproc
-@pytest.mark.parametrize("bias, dtype", CASES, ids=str)
+@pytest.mark.parametrize(("bias", "dtype"), CASES, ids=str)
 def test_two_processes_give_the_gradients_of_one(written, bias, dtype):
     expected = gradients(*made(bias, dtype))
     exact = gradients(*made(bias, torch.float64))

@@ -107,5 +107,5 @@ told = contextmanager(_told)
 
 def said(error: BaseException) -> str:
     """Give one line of an error, with its kind where it says little without."""
-    text = str(error).splitlines()[0] if str(error) else ""
+    text = str(error).strip().partition("\n")[0]
     return text if isinstance(error, OSError) else f"{type(error).__name__}: {text}"
