@@ -2,20 +2,18 @@
 
 import math
 import random
-import re
 from collections.abc import Iterator
-from pydoc_data import topics
 
 import torch
 
 from zoo.cli.lesson_time import taught
+from zoo.data.sources_text import python_topics
 from zoo.models import GPT2, GPT2Config
 from zoo.objectives import next_token
 from zoo.tokenizers import Tokenizer
 from zoo.train import Step, token_batches
 
 VOCAB = 1536  # tokens of its own byte-level BPE
-CODE = re.compile(r">>>|::=|^ *(\*{4,}|={4,}|-{4,}|[|+])|^ {6,}|:$", re.MULTILINE)
 HELD_OUT = 6  # topics that it never sees
 CONFIG = GPT2Config(
     vocab=VOCAB, context=128, width=128, depth=4, heads=4, dropout=0.0, attention_dropout=0.0
@@ -26,37 +24,9 @@ PEAK, WARMUP = 4e-3, 30  # see zoo.cli.lesson_time
 
 def read_topics(seed: int) -> tuple[list[str], list[str]]:
     """Give the topics to learn from, and some that are kept back to judge by."""
-    texts = without_repeats([topics.topics[name] for name in sorted(topics.topics)])
-    texts = [unwrapped(text) for text in texts]
+    texts = python_topics()
     random.Random(seed).shuffle(texts)
     return texts[HELD_OUT:], texts[:HELD_OUT]
-
-
-def without_repeats(texts: list[str], least: int = 400) -> list[str]:
-    """Keep each paragraph where it comes first, and texts that are still `least` characters.
-
-    The reference says a fifth of itself twice ("if" is also a part of "compound"), and a model
-    must not be judged by what it has read.
-    """
-    seen: set[str] = set()
-    result = []
-    for text in texts:
-        kept = []
-        for paragraph in text.split("\n\n"):
-            words = " ".join(paragraph.split())
-            if words not in seen:
-                kept.append(paragraph)
-            seen.add(words)
-        result.append("\n\n".join(kept))
-    return [text for text in result if len(text) >= least]
-
-
-def unwrapped(text: str) -> str:
-    """Write each paragraph of prose on one line: where lines were broken is nothing to learn."""
-    return "\n\n".join(
-        paragraph if CODE.search(paragraph) else " ".join(paragraph.split())
-        for paragraph in text.split("\n\n")
-    )
 
 
 def enrol(texts: list[str], *, seed: int) -> tuple[GPT2, Tokenizer]:

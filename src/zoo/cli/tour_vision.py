@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from zoo.cli import lesson_digits, lesson_emoji
 from zoo.cli.common import emit
 from zoo.cli.tour_progress import told
+from zoo.data import sources_emoji
 from zoo.evaluate import median_rank, recall_at
 from zoo.images import contact_sheet
 from zoo.images.lettering import font_of, line_height, wrapped
@@ -130,10 +131,10 @@ def digits_sheet(scans: lesson_digits.Scans, read: Sequence[Label]) -> Image.Ima
 
 def find_drawings(args: argparse.Namespace) -> None:
     """Train the CLIP, show what it finds before and after, and save it."""
-    learnt, held_out = lesson_emoji.split(lesson_emoji.read_emoji(), args.seed)
+    learnt, held_out = sources_emoji.split(sources_emoji.read_emoji(), args.seed)
     model, tokenizer = lesson_emoji.enrol(learnt, seed=args.seed)
     matcher = Matcher(model.eval(), lesson_emoji.PROCESSOR, tokenizer)
-    pictures = [lesson_emoji.picture(e.code) for e in held_out]
+    pictures = [sources_emoji.picture(e.code) for e in held_out]
     names = [e.name for e in held_out]
     if not args.json:
         print(
@@ -162,7 +163,7 @@ def find_drawings(args: argparse.Namespace) -> None:
     folder = emptied(out / "emoji", *(e.file for e in learnt))
     for e, picture in zip(held_out, pictures, strict=True):
         picture.save(folder / e.file, pnginfo=credit())
-    (folder / "LICENSE.txt").write_text(lesson_emoji.attribution() + "\n", encoding="utf-8")
+    (folder / "LICENSE.txt").write_text(sources_emoji.attribution() + "\n", encoding="utf-8")
     found = {query: matcher.find(query, rows)[:FOUND] for query in QUERIES}
     for query, matches in found.items():
         best = [{"name": names[m.index], "cosine": m.cosine} for m in matches]
@@ -171,7 +172,7 @@ def find_drawings(args: argparse.Namespace) -> None:
     sheet = out / "emoji.png"
     cells = {query: [m.index for m in matches] for query, matches in found.items()}
     drawings_sheet(cells, pictures, names).save(sheet, pnginfo=credit())
-    text = f"\n   {sheet} shows them.\n   {lesson_emoji.attribution()}\n"
+    text = f"\n   {sheet} shows them.\n   {sources_emoji.attribution()}\n"
     emit(args, {"part": "picture", "file": str(sheet)}, text)
 
 
@@ -211,13 +212,13 @@ def drawings_sheet(
     title = f"What the CLIP finds among {len(names)} drawings that it has not seen"
     columns = 1 + max(map(len, found.values()))
     sheet = contact_sheet(images, captions, columns=columns, title=title, cell=132)
-    return signed(sheet, lesson_emoji.attribution())
+    return signed(sheet, sources_emoji.attribution())
 
 
 def credit() -> PngInfo:
     """Say inside a file whose drawings it shows."""
     info = PngInfo()
-    info.add_text("Copyright", lesson_emoji.attribution())
+    info.add_text("Copyright", sources_emoji.attribution())
     return info
 
 

@@ -49,9 +49,16 @@ class Curves:
     """What there is to draw of a run."""
 
     name: str
+    last: int = 0  # step
     unit: str = ""  # tokens or images, when the log says so
     train: dict[str, Curve] = field(default_factory=dict)  # loss, rate, norm, speed
     valid: dict[str, Curve] = field(default_factory=dict)
+
+    def loss(self) -> float | None:
+        """Give the mean training loss of the last part of the run."""
+        _, losses = self.train.get("loss", ([], []))
+        late = [value for value in losses[-max(1, len(losses) // SMOOTHED) :] if value == value]
+        return sum(late) / len(late) if late else None
 
 
 def plot(folders: str | Path | Sequence[str | Path], out: str | Path) -> Path:
@@ -60,9 +67,11 @@ def plot(folders: str | Path | Sequence[str | Path], out: str | Path) -> Path:
     Raises LogError when there is no log or nothing in it, ImportError without matplotlib.
     """
     given = [folders] if isinstance(folders, str | Path) else folders
-    paths = [Path(folder) for folder in given]
-    runs = [read_curves(path, name) for path, name in zip(paths, names(paths), strict=True)]
-    out = Path(out)
+    return picture(read_runs([Path(folder) for folder in given]), Path(out))
+
+
+def picture(runs: Sequence[Curves], out: Path) -> Path:
+    """Write the picture of some runs, whole or not at all."""
     draft = out.with_name(out.name + PARTIAL)
     try:
         draw(runs, draft)
@@ -70,6 +79,11 @@ def plot(folders: str | Path | Sequence[str | Path], out: str | Path) -> Path:
     finally:
         draft.unlink(missing_ok=True)
     return out
+
+
+def read_runs(paths: Sequence[Path]) -> list[Curves]:
+    """Read the logs of runs, each named by its folder; raise LogError as `read_log` does."""
+    return [read_curves(path, name) for path, name in zip(paths, names(paths), strict=True)]
 
 
 def names(paths: Sequence[Path]) -> list[str]:
@@ -90,6 +104,7 @@ def read_curves(folder: Path, name: str) -> Curves:
     curves = Curves(name)
     for record in records:
         step, valid = record["step"], record.get("valid")
+        curves.last = max(curves.last, step)
         curves.unit = record.get("unit", curves.unit)
         add(curves.train, step, {key: record.get(key) for key in ("loss", "rate", "norm")})
         add(curves.valid, step, valid if isinstance(valid, dict) else {})

@@ -11,10 +11,9 @@ from zoo.cli.lesson import (
     lessons,
     read_topics,
     token_ids,
-    unwrapped,
-    without_repeats,
 )
 from zoo.cli.lesson_time import Pace
+from zoo.data.sources_text import unwrapped, without_repeats
 from zoo.models import GPT2, GPT2Config
 from zoo.tokenizers import Tokenizer
 

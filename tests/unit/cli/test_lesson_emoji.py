@@ -8,25 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.cli.lesson_emoji import (
+from zoo.cli.lesson_emoji import PROCESSOR, View, caption, enrol, layers, lessons, pairs, views
+from zoo.data.sources_emoji import (
     ALWAYS,
     COMMON,
     LEAST,
-    PROCESSOR,
     SIDE,
     Emoji,
-    View,
     attribution,
-    caption,
     draw,
-    enrol,
-    layers,
-    lessons,
-    pairs,
     picture,
     read_emoji,
     split,
-    views,
 )
 
 
