@@ -37,6 +37,7 @@ class DataConfig:
     scale: float = 0.0  # share of its side that it is enlarged or shrunk at most
     shift: float = 0.0  # share of its side that it is moved at most
     flip: bool = False  # whether half of them are mirrored
+    colour: float = 0.0  # share by which its colours are changed at most
     mixup: float = 0.0  # alpha of the Beta distribution; 0: none
     cutmix: float = 0.0
     check: bool = True  # look for leakage and the like first, and refuse what it calls an error
@@ -62,7 +63,7 @@ class LoraConfig:
     alpha: float = 16.0
     targets: tuple[str, ...] = ("*.attn.qkv",)
     dropout: float = 0.0
-    trained: tuple[str, ...] = ("head.*",)  # what is trained beside them
+    trained: tuple[str, ...] | None = None  # patterns of what is trained too; None: a classifier
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,53 @@
+"""What the training verbs read: a recipe of a few steps, texts, a table of mails, a run."""
+
+import json
+
+RECIPE = """
+name = "few-steps"
+says = "A GPT-2 of one block takes a few steps."
+
+[data]
+vocab = 300
+length = 16
+
+[model]
+family = "gpt2"
+config = {context = 16, width = 8, depth = 1, heads = 2}
+
+[train]
+steps = 4
+batch = 4
+
+[keep]
+log = 1
+"""
+SUBJECTS = ("The cat", "A dog", "The old man", "My sister", "Nobody", "The rain")
+DOINGS = ("sleeps", "sings", "runs home", "writes a letter", "waits", "falls")
+PLACES = ("in the garden", "on Sunday", "by the river", "at night", "under a tree", "for hours")
+
+
+def sentences():
+    """Give 216 sentences that are all different."""
+    return [f"{s} {d} {p}." for s in SUBJECTS for d in DOINGS for p in PLACES]
+
+
+def write_work(place):
+    """Write the files that the calls of the verb table speak of."""
+    (place / "recipe.toml").write_text(RECIPE)
+    said = sentences()
+    (place / "text").mkdir()
+    for number in range(0, len(said), 12):
+        (place / "text" / f"{number:03}.txt").write_text("\n".join(said[number : number + 12]))
+    rows = [
+        {"text": f"{text} Number {i}.", "label": "even" if i % 2 == 0 else "odd"}
+        for i, text in enumerate(said)
+    ]
+    (place / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (place / "run").mkdir()
+    record = {"format": "zoo run 1", "config": {"name": "drawn"}, "data": None, "versions": {}}
+    (place / "run" / "run.json").write_text(json.dumps(record))
+    lines = [
+        {"step": i, "loss": 5 / (i + 1), "rate": 1e-3, "norm": 1 + 1 / (i + 1), "seconds": 0.1}
+        for i in range(20)
+    ]
+    (place / "run" / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -1,0 +1,207 @@
+"""A run that was killed and went on is the run that was not: the same bits, in fresh processes."""
+
+import json
+import os
+import random
+import signal
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from integration.forks import Forks
+from integration.lessons import FAMILIES, WRITERS, config_of, table_of
+from zoo import load
+from zoo.train.log import read_log
+from zoo.train.run import train
+
+pytestmark = pytest.mark.subproc
+STEPS, EVERY = 12, 5
+
+
+@pytest.fixture(scope="module")
+def forks():
+    process = Forks()
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    place = tmp_path_factory.mktemp("files")
+    for family in FAMILIES:
+        WRITERS[family](place / family)
+    return place
+
+
+def bits(run):
+    """Give everything that must be the same: weights, averages, optimizer, losses, metrics."""
+    newest = max((run / "checkpoints").glob("step-*"))
+    tensors = {}
+    for file in sorted(newest.glob("*.safetensors")):
+        tensors |= load_file(file)
+    kept = {name: t for name, t in tensors.items() if not name.startswith("generator.")}
+    lines = [{k: v for k, v in line.items() if k != "seconds"} for line in read_log(run)]
+    weights = (run / "model" / "model.safetensors").read_bytes()
+    metrics = json.loads((run / "model" / "metrics.json").read_text())
+    return kept, lines, weights, metrics
+
+
+def assert_same(one, other):
+    tensors, lines, weights, metrics = bits(one)
+    others, other_lines, other_weights, other_metrics = bits(other)
+    assert tensors.keys() == others.keys() and len(tensors) > 30
+    different = [name for name in tensors if not torch.equal(tensors[name], others[name])]
+    assert different == []
+    assert lines == other_lines
+    assert weights == other_weights
+    assert metrics == other_metrics
+
+
+def left_behind(run):
+    """Give names that only a writer that died leaves."""
+    hidden = [str(p) for p in run.rglob(".*")]
+    return hidden + [str(p) for p in run.rglob("*.partial")]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_killed_and_resumed_is_not_killed(tmp_path, files, forks, family):
+    config = table_of(family, files / family, steps=STEPS, every=EVERY)
+    assert forks.run(config, tmp_path / "whole") == (0, '{"step": 12, "stopped": false}')
+    assert forks.run(config, tmp_path / "cut", kill=8)[0] == -signal.SIGKILL
+    newest = max((tmp_path / "cut" / "checkpoints").glob("step-*"))
+    assert newest.name == "step-00000005"  # three steps are lost, and taken again
+    assert forks.run(config, tmp_path / "cut") == (0, '{"step": 12, "stopped": false}')
+    assert_same(tmp_path / "whole", tmp_path / "cut")
+    assert left_behind(tmp_path / "cut") == []
+    assert load(tmp_path / "cut" / "model").report.fresh == ()
+
+
+def kill_at_random_moments(forks, config, whole, out, moments, seed):
+    """Kill a run again and again until it has ended by itself; give how many kills it took."""
+    dice = random.Random(seed)
+    began = time.monotonic()
+    forks.run(config, whole)
+    span = time.monotonic() - began
+    killed = 0
+    for number in range(moments):
+        run = out / str(number)
+        for _ in range(3):
+            pid = forks.start(config, run)
+            time.sleep(dice.uniform(0, span))
+            os.kill(pid, signal.SIGKILL)  # a zombie at most: the server waits for it
+            code, said = forks.end()
+            assert code in (0, -signal.SIGKILL), said
+            killed += code != 0
+        code, said = forks.run(config, run)
+        assert code == 0, said
+        assert_same(whole, run)
+        assert left_behind(run) == []
+    return killed
+
+
+def test_killed_at_random_moments_nothing_is_lost(tmp_path, files, forks):
+    config = table_of("gpt2", files / "gpt2", steps=30, every=4)
+    assert kill_at_random_moments(forks, config, tmp_path / "whole", tmp_path, 3, seed=1) > 3
+
+
+@pytest.mark.scheduled
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_killed_at_two_hundred_moments_nothing_is_lost(tmp_path, files, forks, family):
+    config = table_of(family, files / family, steps=30, every=4)
+    kill_at_random_moments(forks, config, tmp_path / "whole", tmp_path, 17, seed=2)
+
+
+def test_terminated_it_saves_and_goes_on(tmp_path, files, forks):
+    config = table_of(
+        "gpt2", files / "gpt2", steps=400, every=300, keep={"log": 1, "evaluate": 400}
+    )
+    pid = forks.start(config, tmp_path / "run")
+    while not (tmp_path / "run" / "log.jsonl").exists():
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGTERM)
+    code, said = forks.end()
+    outcome = json.loads(said)
+    assert code == 0 and outcome["stopped"] and outcome["step"] < 400
+    newest = max((tmp_path / "run" / "checkpoints").glob("step-*"))
+    assert newest.name == f"step-{outcome['step']:08}"
+
+
+def test_a_second_trainer_is_told_of_the_first(tmp_path, files, forks):
+    config = table_of("gpt2", files / "gpt2", steps=4000)
+    pid = forks.start(config, tmp_path / "run")
+    while not (tmp_path / "run" / "log.jsonl").exists():
+        time.sleep(0.01)
+    other = Forks()
+    code, said = other.run(config, tmp_path / "run")
+    other.close()
+    os.kill(pid, signal.SIGKILL)
+    forks.end()
+    assert code == 2
+    assert said.startswith("LockedError: ") and f"process {pid} on " in said
+
+
+CHANGED = {
+    "the config": ({"train": {"batch": 4}}, "train.batch was 6 and is 4"),
+    "the sizes": ({"model": {"config": {"width": 20}}}, "model.config.width was 16 and is 20"),
+}
+
+
+@pytest.mark.parametrize("what", CHANGED)
+def test_a_run_goes_on_as_it_was_begun(tmp_path, files, forks, what):
+    sections, said = CHANGED[what]
+    out = tmp_path / "run"
+    assert forks.run(table_of("gpt2", files / "gpt2"), out, kill=6)[0] == -signal.SIGKILL
+    code, told = forks.run(table_of("gpt2", files / "gpt2", **sections), out)
+    assert code == 2
+    assert said in told
+
+
+def test_rows_that_changed_are_told(tmp_path, forks):
+    WRITERS["gpt2"](tmp_path / "texts")
+    config = table_of("gpt2", tmp_path / "texts")
+    assert forks.run(config, tmp_path / "run", kill=6)[0] == -signal.SIGKILL
+    (tmp_path / "texts" / "99.txt").write_text("One more text that was not there before.")
+    code, said = forks.run(config, tmp_path / "run")
+    assert code == 2 and "the files have changed" in said
+
+
+def test_a_damaged_checkpoint_is_told_and_an_older_one_taken_only_when_asked(
+    tmp_path, files, forks
+):
+    config = table_of("gpt2", files / "gpt2", steps=STEPS, every=4)
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    forks.run(config, whole)
+    forks.run(config, out, kill=9)
+    newest = max((out / "checkpoints").glob("step-*"))
+    file = next(newest.glob("*.safetensors"))
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 1
+    file.write_bytes(data)
+    code, said = forks.run(config, out)
+    assert code == 2
+    assert said.startswith("CheckpointError") and file.name in said and "step 4" in said
+    assert forks.run(config, out, fallback=True)[0] == 0
+    assert_same(whole, out)
+
+
+def test_a_number_that_is_not_finite_stops_the_run_and_is_named(tmp_path, files):
+    config = config_of("vit", files / "vit", optimizer={"rate": 1e30, "warmup": 0})
+    with pytest.raises(Exception, match=r"step \d+: the loss is .* First: ") as stopped:
+        train(config, tmp_path / "run", quiet=True)
+    assert type(stopped.value).__name__ == "TrainingError"
+    fault = json.loads((tmp_path / "run" / "fault.json").read_text())
+    assert fault["fault"]["module"] and len(fault["rows"]) == 6
+    assert str(fault["step"]) in str(stopped.value)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_steps_do_not_depend_on_what_ran_before(tmp_path, files, family):
+    """Global generators, spent or not, change no step."""
+    config = config_of(family, files / family, steps=3)
+    for number in range(2):
+        torch.manual_seed(number)
+        train(config, tmp_path / str(number), quiet=True)
+    assert_same(tmp_path / "0", tmp_path / "1")
