@@ -6,7 +6,7 @@ Its reader takes what it finds; that every row of every tensor is there once is 
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,8 +56,10 @@ def read_shards(folder: str | Path, into: Mapping[str, Tensor]) -> None:
     folder = Path(folder)
     reader = HuggingFaceStorageReader(str(folder))
     with told(folder, "read"):
-        stored = reader.read_metadata().state_dict_metadata
-    check_stored(folder, stored, into)
+        stored = reader.read_metadata()
+    check_stored(folder, stored.state_dict_metadata, into)
+    # the engine would read every header again
+    vars(reader)["read_metadata"] = lambda: stored
     with told(folder, "read"):
         state_dict_loader.load(dict(into), storage_reader=reader, no_dist=not together())
 
@@ -79,13 +81,28 @@ def check_stored(folder: Path, stored: Mapping[str, Any], into: Mapping[str, Ten
                 f"{folder}: {name} is {dtype} {shape}; expected {wanted.dtype} "
                 f"{tuple(wanted.shape)}"
             )
-        places = [tuple(chunk.offsets) for chunk in found.chunks if chunk.sizes.numel()]
-        rows = sum(chunk.sizes.numel() for chunk in found.chunks)
-        if rows != wanted.numel() or len({*places}) != len(places):
-            raise CheckpointError(
-                f"{folder}: the files hold {rows} numbers of {name}, which has {wanted.numel()}; "
-                "a share is missing, or shares of two saves are mixed"
-            )
+        check_rows(f"{folder}: {name}", found.chunks, shape or (1,))
+
+
+def check_rows(what: str, chunks: Sequence[Any], shape: tuple[int, ...]) -> None:
+    """Raise CheckpointError unless shares of rows follow each other from the first to the last."""
+    places = sorted(  # a scalar is one row
+        ((*chunk.offsets,) or (0,), (*chunk.sizes,) or (1,)) for chunk in chunks
+    )
+    end = 0
+    for start, size in places:
+        if 0 in size:
+            continue  # more processes than rows
+        if start != (end, *[0] * (len(shape) - 1)) or size[1:] != shape[1:]:
+            break
+        end += size[0]
+    else:
+        if end == shape[0] or 0 in shape:
+            return
+    raise CheckpointError(
+        f"{what} goes wrong at row {end} of {shape[0]}: a share is missing, or shares of two saves "
+        "are mixed"
+    )
 
 
 def _told(folder: Path, act: str) -> Iterator[None]:
