@@ -40,12 +40,14 @@ class Manifest:
     files: dict[str, dict[str, Any]]
 
 
-def write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Write tensors into one file, or several large ones; give each file's SHA-256."""
+def write_tensors(
+    folder: Path, tensors: Mapping[str, Tensor], limit: int = LARGEST_FILE
+) -> dict[str, str]:
+    """Write tensors into one file, or several of about `limit` bytes; give each file's SHA-256."""
     spread = [name for name, tensor in tensors.items() if hasattr(tensor, "placements")]
     if spread:
         raise CheckpointError(f"{spread[0]} is spread over processes: save with write=write_shards")
-    parts = split(tensors, LARGEST_FILE)
+    parts = split(tensors, limit)
     names = [f"state-{i + 1:05}-of-{len(parts):05}.safetensors" for i in range(len(parts))]
     if len(parts) == 1:
         names = ["state.safetensors"]

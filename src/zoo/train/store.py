@@ -269,13 +269,14 @@ class Store:
     ) -> tuple[Facts, Tensors]:
         failing = f"cannot read step {step}"
         folder, manifest, facts = all_do(self.world, lambda: self.opened(step), failing, Damaged)
-        room = dict(into(facts)) if into is not None else {}
-        spread = any(hasattr(tensor, "placements") for tensor in room.values())
-        if not manifest.sharded and not spread:
+        if not manifest.sharded and self.world.mode != "fsdp":
             load = partial(read_tensors, folder, manifest)
             return facts, all_do(self.world, load, failing, Damaged)
         if read is None or into is None:
-            raise CheckpointError(f"{folder} is sharded, or the run is: read it with read and into")
+            raise CheckpointError(
+                f"{folder} is sharded, or the run is: give read=read_shards, into"
+            )
+        room = dict(into(facts))
         first_does(self.world, partial(check_tensors, folder, manifest), failing, Damaged)
         all_do(self.world, lambda: read(folder, room), failing)
         return facts, room

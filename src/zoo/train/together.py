@@ -17,6 +17,7 @@ class Processes(Protocol):
     """What files need to know of a run's processes (World)."""
 
     rank: int
+    mode: str  # "fsdp": each holds a share of every tensor
 
     def agree(self, flag: bool) -> bool:
         """Tell whether any process says so; all must ask."""
@@ -27,6 +28,7 @@ class Alone:
     """One process."""
 
     rank = 0
+    mode = "alone"
 
     def agree(self, flag: bool) -> bool:
         return flag
