@@ -5,12 +5,15 @@ import dataclasses
 import pytest
 import torch
 
-from unit.models.tiny import LEARNED, RATES
+from unit.models.tiny import LEARNED, MAIN, RATES
 from zoo.models import MODELS
 from zoo.objectives import IGNORE, OBJECTIVES
 from zoo.train import make_optimizer, train_step
+from zoo.train.ema import EMA
+from zoo.train.learner import Learner
 
 CHOICES = 2
+STEPS = 150
 FIRST = 0.5  # as uncertain as one who guesses between two
 LAST = 0.05  # 95 % sure of every label
 
@@ -46,23 +49,54 @@ def batch_of(spec, head, config):
     return batch | {"labels": labels}
 
 
-@pytest.mark.parametrize(("family", "head"), LEARNED)
-def test_one_batch_is_learnt_by_heart(family, head):
+def made(family, head):
+    """Build the tiny model, in training and without dropout, and its batch."""
     spec = MODELS[family]
     torch.manual_seed(0)
     tiny = spec.presets[f"{family}-tiny"]
     quiet = {f.name: 0.0 for f in dataclasses.fields(tiny) if f.name in RATES}
     config = dataclasses.replace(tiny, classes=3, **quiet)
-    model = spec.build(config, head=head)
-    batch = batch_of(spec, head, config)
+    return spec.build(config, head=head), batch_of(spec, head, config)
+
+
+@pytest.mark.parametrize(("family", "head"), LEARNED)
+def test_one_batch_is_learnt_by_heart(family, head):
+    model, batch = made(family, head)
     optimizer = make_optimizer(model, 1e-2, decay=0.0)
     objective = OBJECTIVES[head]
     first = objective(model, batch).item()
-    for _ in range(150):
+    for _ in range(STEPS):
         train_step(model, batch, objective, optimizer, rate=1e-2)
     last = objective(model.eval(), batch).item()
     assert first > FIRST
     assert last < LAST
+
+
+@pytest.mark.parametrize(("family", "head"), sorted(MAIN.items()))
+def test_one_batch_in_two_pieces_is_learnt_by_heart_and_so_is_its_average(family, head):
+    model, batch = made(family, head)
+    ema = EMA(model, 0.9)
+    learner = Learner(model, make_optimizer(model, 1e-2, decay=0.0), head, ema=ema)
+    rows = len(next(iter(batch.values()))) // 2
+    pieces = [{name: x.split(rows)[i] for name, x in batch.items()} for i in range(2)]
+    first = learner.step(pieces, 1e-2).loss
+    for _ in range(STEPS):
+        learner.step(pieces, 1e-2)
+    model.eval()
+    assert first > FIRST
+    assert OBJECTIVES[head](model, batch).item() < LAST
+    with ema.swapped():
+        assert OBJECTIVES[head](model, batch).item() < LAST
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize(("family", "head"), sorted(MAIN.items()))
+def test_one_batch_is_learnt_by_heart_in_16_bits(family, head, dtype):
+    model, batch = made(family, head)
+    learner = Learner(model, make_optimizer(model, 1e-2, decay=0.0), head, dtype=dtype)
+    results = [learner.step([batch], 1e-2) for _ in range(STEPS)]
+    assert results[0].loss > FIRST
+    assert OBJECTIVES[head](model.eval(), batch).item() < LAST
 
 
 def test_every_objective_belongs_to_a_head():
