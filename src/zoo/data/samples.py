@@ -6,12 +6,16 @@ rows: so the split over processes and micro batches changes no number.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
+
+from zoo.data.errors import DataError, listed, shown
+
+IGNORE = -100  # a label that does not count
 
 
 @runtime_checkable
@@ -54,3 +58,37 @@ def version_of(*parts: Any) -> str:
 def row_seeds(rows: int, generator: torch.Generator, own: slice) -> Int[Tensor, " n"]:
     """Draw a seed for each row of the global batch; give those of `own`, for `uniform`."""
     return torch.randint(2**63 - 1, (rows,), generator=generator)[own]
+
+
+def columns(rows: Any, *names: str) -> list[list[Any]]:
+    """Give columns of rows as lists; raise DataError for rows of another kind, or none."""
+    lacking = [name for name in names if name not in rows.frame.columns]
+    if lacking:
+        raise DataError(
+            f"rows of {rows.kind} have no {listed(lacking)}: read them as a kind that has"
+        )
+    if not len(rows):
+        raise DataError(f"there are no rows of {rows.kind} to learn from: give at least one")
+    return [rows.frame[name].tolist() for name in names]
+
+
+def numbers_of(
+    names: Iterable[str], labels: Sequence[str], rows: Sequence[str]
+) -> Int[Tensor, " n"]:
+    """Give the number of each label; `rows` say where it stands, for messages."""
+    known = {label: number for number, label in enumerate(labels)}
+    result = []
+    for name, row in zip(names, rows, strict=True):
+        if name not in known:
+            raise DataError(
+                f"row {row} has the label {shown(name)}, which is none of {listed(labels)}: "
+                "correct it, or give all labels with labels=[...]"
+            )
+        result.append(known[name])
+    return torch.tensor(result, dtype=torch.int64)
+
+
+def padded(rows: Sequence[Sequence[int]], fill: int) -> Int[Tensor, "n t"]:
+    """Give rows as one tensor, filled up at their ends."""
+    longest = max(map(len, rows))
+    return torch.tensor([[*row, *[fill] * (longest - len(row))] for row in rows])
