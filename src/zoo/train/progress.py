@@ -10,13 +10,13 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import IO, Any
+from typing import Any
 
 SMOOTHING = 0.9  # of the loss: how much of the smoothed value stays a step
 WINDOW = 50  # steps that speed is measured over
 SHARE = 10  # lines in a run
 LEAST, MOST = 2.0, 600.0  # seconds between two lines
-FORM = "{percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} {postfix}"
+FORM = "{percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt}  {desc}"
 
 
 class Progress:
@@ -35,7 +35,7 @@ class Progress:
         start: int = 0,
         unit: str = "tokens",
         quiet: bool = False,
-        stream: IO[str] | None = None,
+        stream: Any = None,  # a text file; stderr
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.total = total
@@ -54,7 +54,7 @@ class Progress:
         now = self.clock()
         self.pace.step(now, number + 1, loss, count)
         if self.bar is not None:
-            self.bar.set_postfix_str("  ".join(self.parts(rate)), refresh=False)
+            self.bar.set_description_str("  ".join(self.parts(rate)), refresh=False)
             self.bar.update(number + 1 - self.bar.n)
         elif self.due(now, number + 1):
             self.said = (now, self.tenth(number + 1))
@@ -135,11 +135,13 @@ class Pace:
 
     def left(self, total: int) -> float | None:
         """Give the seconds that the rest takes, when that can be told."""
+        if not self.past:
+            return None
         seconds, steps, _ = self.since()
         return seconds / steps * (total - self.done) if steps > 0 else None
 
 
-def open_bar(stream: IO[str], total: int, start: int) -> Any:
+def open_bar(stream: Any, total: int, start: int) -> Any:
     """Give a bar of tqdm's where it can be seen and is wanted; otherwise nothing."""
     if not stream.isatty() or os.environ.get("TQDM_DISABLE", "") not in ("", "0"):
         return None
@@ -147,9 +149,8 @@ def open_bar(stream: IO[str], total: int, start: int) -> Any:
         from tqdm import tqdm  # an extra
     except ImportError:
         return None
-    options: dict[str, Any] = {"bar_format": FORM, "dynamic_ncols": True}
-    if os.environ.get("NO_COLOR"):  # stronger than TQDM_COLOUR
-        options["colour"] = None
+    # no colour, whatever TQDM_COLOUR says: a bar that is read needs none
+    options: dict[str, Any] = {"bar_format": FORM, "dynamic_ncols": True, "colour": None}
     return tqdm(total=total, initial=start, file=stream, **options)
 
 
