@@ -85,7 +85,7 @@ def save_adapter(model: Model, folder: str | Path, *, base: str | None = None) -
     write(Path(folder), config, tensors)
 
 
-def number(alpha: float) -> float:
+def number(alpha: float) -> int | float:
     """Write a whole number as one, as others do."""
     return int(alpha) if alpha == int(alpha) else alpha
 

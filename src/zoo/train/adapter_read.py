@@ -136,6 +136,10 @@ def ours_of(model: Model, path: Path, name: str) -> tuple[keymap.Carried, int, s
     rules = [(rule, prefix) for rule in keys.rules(model.head_name)]
     for candidate in published_names(name, prefix):
         for rule, part, number in keymap.matches(keys, rules, candidate):
+            if isinstance(rule, keymap.Tied):
+                raise CheckpointError(
+                    f"{path}: {name} is tied to {rule.ours} here, and a layer of its own there"
+                )
             if isinstance(rule, keymap.Carried):
                 return rule, part, rule.ours.replace("{}", number)
     raise CheckpointError(
@@ -240,6 +244,6 @@ def read_whole(model: Model, path: Path, rest: Mapping[str, LazyTensor]) -> dict
         if ours not in named or len(held) != wanted or shape != tuple(named[ours].shape):
             raise CheckpointError(f"{path}: what it holds for {ours} does not fit the model")
         if sum(p is named[ours] for p in named.values()) > 1:
-            raise CheckpointError(f"{path}: {ours} is tied here, and a layer of its own there")
+            raise CheckpointError(f"{path}: {ours} is tied to another here, and alone there")
         result[ours] = keymap.combine(rule, [tensor.read() for tensor in held])
     return result
