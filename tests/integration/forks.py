@@ -4,6 +4,7 @@ python forks.py      reads a JSON line {"config": ..., "out": ..., "kill": n or 
                      each; answers {"pid": ...} at once and {"code": ..., "said": ...} at the end
 """
 
+import importlib
 import json
 import os
 import signal
@@ -12,14 +13,24 @@ import sys
 import traceback
 from pathlib import Path
 
+# what training imports when it needs it; here no child should have to
+LATE = (
+    "zoo.train.run",
+    "zoo.data.reader",
+    "zoo.data.check",
+    "zoo.train.plot",
+    "matplotlib.pyplot",
+    "pandera.pandas",
+)
+
 
 def serve():
     """Answer until stdin ends."""
     import torch
 
-    import zoo.train.run  # noqa: F401
-
     torch.set_num_threads(1)
+    for name in LATE:
+        importlib.import_module(name)
     for line in sys.stdin:
         asked = json.loads(line)
         reading, writing = os.pipe()
@@ -102,6 +113,7 @@ class Forks:
     def close(self):
         self.process.stdin.close()
         self.process.wait(timeout=30)
+        self.process.stdout.close()
 
 
 if __name__ == "__main__":

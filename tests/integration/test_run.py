@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from integration.forks import Forks
 from integration.lessons import FAMILIES, WRITERS, config_of, table_of
 from zoo import load
+from zoo.train.lock import Lock
 from zoo.train.log import read_log
 from zoo.train.run import train
 
@@ -130,17 +131,12 @@ def test_terminated_it_saves_and_goes_on(tmp_path, files, forks):
 
 
 def test_a_second_trainer_is_told_of_the_first(tmp_path, files, forks):
-    config = table_of("gpt2", files / "gpt2", steps=4000)
-    pid = forks.start(config, tmp_path / "run")
-    while not (tmp_path / "run" / "log.jsonl").exists():
-        time.sleep(0.01)
-    other = Forks()
-    code, said = other.run(config, tmp_path / "run")
-    other.close()
-    os.kill(pid, signal.SIGKILL)
-    forks.end()
+    (tmp_path / "run").mkdir()
+    with Lock(tmp_path / "run" / "lock"):
+        code, said = forks.run(table_of("gpt2", files / "gpt2"), tmp_path / "run")
     assert code == 2
-    assert said.startswith("LockedError: ") and f"process {pid} on " in said
+    assert said.startswith("LockedError: ") and f"process {os.getpid()} on " in said
+    assert os.listdir(tmp_path / "run") == ["lock"]
 
 
 CHANGED = {
