@@ -9,10 +9,11 @@ from pathlib import Path
 import torch.distributed as dist
 
 TESTS = Path(__file__).parents[1]
-SETTINGS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
+PATH = os.pathsep.join([str(TESTS.parent / "src"), str(TESTS)])
+SETTINGS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": PATH}
 
 
-def run(folder, module, call, world=2, seconds=120.0):
+def run(folder, module, call, world=2, seconds=300.0):
     """Run `call` of a module under tests/ in `world` processes; fail with what one says.
 
     The meeting place is a store of this process on a port that is free, as torchrun's agent's is.

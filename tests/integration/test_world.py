@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from integration import world_child
 from integration.learning import CASES, curve
-from integration.processes import run
+from integration.processes import environment, run
 from zoo.train.world import World
 
 CHILD = "integration.world_child"
@@ -108,16 +108,21 @@ def test_shares_are_safetensors_and_json_and_nothing_else(folder):
 
 
 @pytest.mark.subproc
-def test_each_process_holds_its_share(folder):
-    shares = [json.loads((folder / f"shares{rank}.json").read_text()) for rank in range(4)]
-    (whole,) = {whole for _, whole in shares}
-    assert sum(part for part, _ in shares) == whole
-    assert max(part for part, _ in shares) <= 0.3 * whole
+@pytest.mark.parametrize(("name", "processes"), [("all", 4), ("half", 2)])
+def test_each_process_holds_its_share_of_each_block(folder, name, processes):
+    """A quarter of every parameter; with hybrid sharding, two copies of halves."""
+    held = [json.loads((folder / f"shares{rank}.json").read_text())[name] for rank in range(4)]
+    parts, wholes, groups = zip(*held, strict=True)
+    assert sum(parts) * processes == 4 * wholes[0]
+    assert max(parts) <= 1.1 * wholes[0] / processes  # rows do not always divide
+    assert groups[0] == ["", *(f"model.blocks.{number}" for number in range(3))]
 
 
 SAID = [  # what each process says in both modes
     ("totals", [[3, 1], [3, 2]]),
     ("agreement", [[True, False]] * 2),
+    ("quiet", [True] * 2),
+    ("published", [1, 0]),
     ("not_finite", [["nan", "inf"]] * 2),
     ("gentle", [[True, 0.5]] * 2),
     ("judged", [[]] * 2),
@@ -141,8 +146,8 @@ def test_gradients_of_scalars_are_averaged_by_hand(said):
 @pytest.mark.subproc
 def test_weights_stay_in_float32_beside_bfloat16_products(said):
     for words in said:
-        seen, kept, moved = words["low_precision-fsdp"]
-        assert (seen, kept) == (["torch.bfloat16"], ["torch.float32"])
+        seen, kept, wider, moved = words["low_precision-fsdp"]
+        assert (seen, kept, wider) == (["torch.bfloat16"], ["torch.float32"], True)
         assert 0 < moved < 2**-7  # bfloat16 rounds by up to 2**-9; a loss is a mean of many
 
 
@@ -157,3 +162,26 @@ def test_other_weights_in_one_process_are_refused(said, mode):
 def test_all_are_told_when_one_cannot_write(said):
     for words in said:
         assert words["unwritable"].startswith("cannot write FOLDER: process 1: [Errno 27]")
+
+
+@pytest.mark.subproc
+@pytest.mark.parametrize("agent", ["True", ""], ids=["torchrun", "by-hand"])
+def test_a_world_that_never_meets_says_so(run_python, agent):
+    said = run_python(
+        """
+        import os
+        import torch.distributed as dist
+        from zoo.train.world import World, WorldError
+
+        store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        if os.environ["TORCHELASTIC_USE_AGENT_STORE"]:
+            os.environ["MASTER_PORT"] = str(store.port)
+        try:
+            World.from_environment("ddp", timeout=1.0)
+        except WorldError as error:
+            print(error)
+        """,
+        **environment(0, 2, 0) | {"TORCHELASTIC_USE_AGENT_STORE": agent},
+    )
+    assert said.startswith("rank 0 did not meet all 2 processes at 127.0.0.1:")
+    assert "within 1 s: start them all, with the same MASTER_ADDR and MASTER_PORT" in said

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 
 from integration.learning import CASES, curve, follow, learner_of, made, micros_of
 from zoo.checkpoint import CheckpointError
@@ -39,7 +40,7 @@ def four(folder):
         # a scalar that FSDP2 leaves whole, and two copies of each share
         hybrid = beside(world, "fsdp", make_mesh(world.device, 4, 2))
         begin(folder, hybrid, "hybrid-clip", write=write_shards)
-        shares = local_numbers(learner_of(world, made("gpt2", torch.float64), "gpt2").model)
+        shares = {name: held_by(each) for name, each in (("all", world), ("half", hybrid))}
         Path(folder, f"shares{world.rank}.json").write_text(json.dumps(shares))
 
 
@@ -100,10 +101,12 @@ def keep(folder, world, name, tensors):
         save_file({n: t.clone() for n, t in tensors.items()}, f"{folder}/{name}.safetensors")
 
 
-def local_numbers(model):
-    """Give how many numbers of the parameters are here, and how many there are."""
-    parts = [p.to_local().numel() for p in model.parameters()]
-    return [sum(parts), sum(p.numel() for p in model.parameters())]
+def held_by(world):
+    """Give how many numbers of the parameters are here, how many there are, and in what groups."""
+    learner = learner_of(world, made("gpt2", torch.float64), "gpt2")
+    parts = [p.to_local().numel() for p in learner.parameters]
+    groups = [name for name, m in learner.wrapped.named_modules() if isinstance(m, FSDPModule)]
+    return [sum(parts), sum(p.numel() for p in learner.parameters), groups]
 
 
 def totals(world):
@@ -129,6 +132,22 @@ def not_finite(world):
         part[-1:] = bad
         norms.append(str(world.clip(learner.parameters, 1.0)))
     return norms
+
+
+def quiet(world):
+    """Take one micro batch that is not the last: tell whether gradients are this process's own."""
+    learner = learner_of(world, made("gpt2", torch.float64), "gpt2")
+    batch = micros_of(world, "gpt2", learner.model, 0, 1)[0]
+    with world.syncing(learner.wrapped, last=False):
+        learner.act(OBJECTIVES["lm"], batch).backward()
+    gradient = learner.model.tokens.weight.grad
+    return gradient is None or not torch.equal(world.total(gradient) / world.size, gradient)
+
+
+def published(world):
+    """Count what is put together where."""
+    model = learner_of(world, made("gpt2", torch.float64), "gpt2").model
+    return len(world.whole(model)) / len(list(model.parameters()))
 
 
 def gentle(world):
@@ -186,9 +205,12 @@ def low_precision(world):
     block = learner.model.blocks[0]
     block.register_forward_pre_hook(lambda m, *_: seen.add(str(m.norm1.weight.dtype)))
     follow(low, learner, "gpt2", steps=1)
+    # the mean of two numbers of bfloat16 is often none, so it was taken in a wider type
+    wide = [p.grad.to_local() for p in learner.model.parameters() if hasattr(p, "to_local")]
+    wider = any(not torch.equal(x, x.bfloat16().float()) for x in wide)
     kept = {str(p.dtype) for p in learner.model.parameters()}
     states = {str(s["exp_avg"].dtype) for s in learner.optimizer.state.values()}
-    return [sorted(seen), sorted(kept | states), abs(losses[1] / losses[0] - 1).item()]
+    return [sorted(seen), sorted(kept | states), wider, abs(losses[1] / losses[0] - 1).item()]
 
 
 def other_seeds(world):
@@ -241,6 +263,8 @@ def unwritable(folder, world):
 ACTS = (
     totals,
     agreement,
+    quiet,
+    published,
     not_finite,
     gentle,
     scalars,

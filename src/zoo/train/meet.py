@@ -106,8 +106,8 @@ def meet(rank: int, size: int, device: torch.device, *, found: bool, timeout: fl
         where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         reason = str(error).splitlines()[0]
         raise WorldError(
-            f"rank {rank} did not meet the other {size - 1} of {size} processes at {where} within "
-            f"{timeout:g} s: start them all, with the same MASTER_ADDR and MASTER_PORT ({reason})"
+            f"rank {rank} did not meet all {size} processes at {where} within {timeout:g} s: start "
+            f"them all, with the same MASTER_ADDR and MASTER_PORT ({reason})"
         ) from None
 
 
