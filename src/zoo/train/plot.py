@@ -26,7 +26,6 @@ STYLE: Any = {
     "axes.labelcolor": INK,
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "axes.titlelocation": "left",
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "font.family": "DejaVu Sans",  # which matplotlib carries
@@ -37,6 +36,7 @@ STYLE: Any = {
     "ytick.color": INK,
 }
 DPI, PANEL = 120, (5.5, 2.9)  # dots an inch; inches of a panel
+KEYS = ("loss", "rate", "norm")  # what a step is drawn by
 SMOOTHED = 25  # a smoothed point is the mean of such a part of the run
 FEW = 40  # points that are not smoothed, and are marked one by one
 FALL = 100.0  # largest loss over smallest from which the scale is logarithmic
@@ -106,7 +106,7 @@ def read_curves(folder: Path, name: str) -> Curves:
         step, valid = record["step"], record.get("valid")
         curves.last = max(curves.last, step)
         curves.unit = record.get("unit", curves.unit)
-        add(curves.train, step, {key: record.get(key) for key in ("loss", "rate", "norm")})
+        add(curves.train, step, {key: record[key] for key in KEYS if key in record})
         add(curves.valid, step, valid if isinstance(valid, dict) else {})
     curves.train["speed"] = speed(records)
     return curves
@@ -115,7 +115,7 @@ def read_curves(folder: Path, name: str) -> Curves:
 def add(curves: dict[str, Curve], step: int, values: dict[str, Any]) -> None:
     """Put numbers at the ends of their curves; null is a gap, what is no number is left out."""
     for key, value in values.items():
-        if isinstance(value, bool | str | dict | list) or (value is None and key not in curves):
+        if isinstance(value, bool | str | dict | list):
             continue
         steps, points = curves.setdefault(key, ([], []))
         steps.append(step)
@@ -190,7 +190,7 @@ def draw_panel(axis: Any, panel: str, runs: Sequence[Curves]) -> None:
         dash = ":" if train[0] and not alone else "-"
         line(axis, valid, other, dash, label="validation", marked=True)
     values = [v for made in axis.lines for v in made.get_ydata() if math.isfinite(v)]
-    axis.set_title(plain(heading(panel, runs)))
+    axis.set_title(plain(heading(panel, runs)), loc="left")
     axis.set_xlabel("step")
     axis.set_xlim(*reach_of(runs))
     axis.xaxis.set_major_formatter("{x:,.0f}")

@@ -145,6 +145,8 @@ def open_bar(stream: Any, total: int, start: int) -> Any:
     """Give a bar of tqdm's where it can be seen and is wanted; otherwise nothing."""
     if not stream.isatty() or os.environ.get("TQDM_DISABLE", "") not in ("", "0"):
         return None
+    if not has_room(stream):
+        return None
     try:
         from tqdm import tqdm  # an extra
     except ImportError:
@@ -152,6 +154,15 @@ def open_bar(stream: Any, total: int, start: int) -> Any:
     # no colour, whatever TQDM_COLOUR says: a bar that is read needs none
     options: dict[str, Any] = {"bar_format": FORM, "dynamic_ncols": True, "colour": None}
     return tqdm(total=total, initial=start, file=stream, **options)
+
+
+def has_room(stream: Any) -> bool:
+    """Tell whether a terminal has a size: in one without, as containers have, tqdm is silent."""
+    try:
+        size = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        return True
+    return size.lines > 0 and size.columns > 0
 
 
 def short(number: float) -> str:
