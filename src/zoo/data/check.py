@@ -17,6 +17,7 @@ from zoo.data import drift, duplicates, evolution, labels, leakage, texts
 from zoo.data.errors import DataError
 from zoo.data.findings import Finding, Report, plural
 from zoo.data.kinds import SPLITS
+from zoo.data.leakage import require_column
 from zoo.data.reference import check_reference, read_reference
 from zoo.data.rows import Rows
 from zoo.data.statistics import statistics
@@ -100,6 +101,17 @@ def inspect(
     or test. Raises DataError for columns that are not there, and for a reference that is none or of
     another kind.
     """
+    return report_of(seen(rows, reference=reference, entity=entity, time=time))
+
+
+def seen(
+    rows: Rows,
+    *,
+    reference: Mapping[str, Any] | None = None,
+    entity: str | None = None,
+    time: str | None = None,
+) -> View:
+    """Make a View for `report_of` and `statistics_of`: pictures are read, and words cut, once."""
     if reference is not None:
         check_reference(reference)
         if reference["kind"] != rows.kind:
@@ -107,13 +119,19 @@ def inspect(
                 f"the reference is of kind {reference['kind']!r} and these rows of {rows.kind!r}: "
                 "compare rows with a record of their own kind"
             )
-    view = view_of(rows, reference=reference, entity=entity, time=time)
-    return report_of(view)
+    for name in (entity, time):
+        if name is not None:
+            require_column(rows.frame, name)
+    return view_of(rows, reference=reference, entity=entity, time=time)
 
 
 def report_of(view: View) -> Report:
     """Run every check that has what it needs."""
-    ran = [name for name, one in CHECKS.items() if not one.needs or getattr(view, one.needs)]
+    ran = [
+        name
+        for name, one in CHECKS.items()
+        if one.needs is None or getattr(view, one.needs) is not None
+    ]
     findings = [found for name in ran for found in CHECKS[name].find(view)]
     counts = Counter(view.splits)
     facts = {

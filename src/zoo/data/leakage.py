@@ -90,13 +90,16 @@ def times(view: View) -> Iterator[Finding]:
 
 
 def column(view: View, name: str | None) -> list[Any]:
-    """Give a column; raise DataError, with the nearest name, for one that is not there."""
-    columns = list(map(str, view.rows.frame.columns))
+    return list(view.rows.frame[name])
+
+
+def require_column(frame: Any, name: str) -> None:
+    """Raise DataError, with the nearest name, for a column that is not there."""
+    columns = list(map(str, frame.columns))
     if name not in columns:
-        near = nearest(str(name), columns)
+        near = nearest(name, columns)
         meant = f"; did you mean {near!r}?" if near else f"; there are {listed(columns)}"
         raise DataError(f"no column {name!r}{meant}")
-    return list(view.rows.frame[name])
 
 
 def is_missing(value: Any) -> bool:
