@@ -15,7 +15,7 @@ from pandas.api import types
 
 from zoo.data.errors import DataError, listed, nearest
 from zoo.data.kinds import KINDS
-from zoo.data.rules import is_texts
+from zoo.data.rules import filled, is_texts
 from zoo.data.tables import Table
 
 WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
@@ -26,14 +26,18 @@ def fit_columns(table: Table, kind: str) -> None:
     frame = table.frame
     check_columns(list(frame.columns), kind, table.source.where)
     forms = {"id": "label", **KINDS[kind].columns}
-    for name in frame.columns:
+    for name in list(frame.columns):
         form = forms.get(name)
+        if form and isinstance(frame[name].dtype, pd.CategoricalDtype):
+            frame[name] = frame[name].astype(frame[name].cat.categories.dtype)
         if form == "label":
             frame[name] = as_labels(frame[name])
         elif form == "number":
             frame[name] = pd.Series(list(map(as_number, frame[name])), dtype=object)
         elif form in ("tokens", "labels"):
             frame[name] = pd.Series(list(map(as_list, frame[name])), dtype=object)
+        if name in KINDS[kind].optional and not filled(frame[name]).any():
+            del frame[name]
 
 
 def check_columns(has: Sequence[str], kind: str, where: str) -> None:
@@ -42,11 +46,14 @@ def check_columns(has: Sequence[str], kind: str, where: str) -> None:
         if name in has:
             continue
         close = nearest(name, has) or "THEIRS"
-        apart = [mark for mark in ";\t|" if len(has) == 1 and mark in str(has[0])]
-        hint = f"; cells are kept apart by {apart[0]!r}: save it with commas" if apart else ""
+        apart = [mark for mark in ";\t|," if len(has) == 1 and mark in str(has[0])]
+        fix = (
+            f"cells are kept apart by {apart[0]!r}: save it with commas, as .csv"
+            if apart
+            else f'rename one, or say columns={{"{name}": "{close}"}}'
+        )
         raise DataError(
-            f"{where}: there is no column {name!r}, which {kind} needs; it has {listed(has)}: "
-            f'rename one, or say columns={{"{name}": "{close}"}}{hint}'
+            f"{where}: there is no column {name!r}, which {kind} needs; it has {listed(has)}: {fix}"
         )
 
 

@@ -92,5 +92,5 @@ def check_head(data: bytes, path: str) -> None:
             check_header(image, data, path, MAX_PIXELS)
         except ImageError:
             raise
-        except Exception as error:  # a decoder may fail in any way on damaged bytes
-            raise ImageError(f"{path} is damaged, or no {', '.join(KINDS)} ({error})") from None
+        except Exception:  # a decoder may fail in any way on damaged bytes
+            raise ImageError(f"{path} is damaged, or no {', '.join(KINDS)}: get it again") from None

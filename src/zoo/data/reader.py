@@ -22,7 +22,7 @@ from zoo.data.kinds import KINDS, TRAIN
 from zoo.data.pictures import find_picture, read_pictures
 from zoo.data.rows import Rows
 from zoo.data.schemas import check_frame
-from zoo.data.splits import check_shares, column_splits, draw, named_splits
+from zoo.data.splits import check_options, column_splits, draw, named_splits
 from zoo.data.tables import LONGEST, Table, same_columns
 from zoo.data.version import cells_of, digests, text_cells, version_of
 
@@ -54,7 +54,7 @@ def read(
     """
     if kind not in KINDS:
         raise DataError(f"there is no kind of data {kind!r}; expected one of {', '.join(KINDS)}")
-    check_shares(valid, test)
+    check_options(valid, test, labels)
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     if not given:
         raise DataError(f"no files to read {kind} from: name files or folders")
@@ -84,7 +84,7 @@ def from_frame(
     """Check a frame as `read` checks files."""
     if kind not in KINDS:
         raise DataError(f"there is no kind of data {kind!r}; expected one of {', '.join(KINDS)}")
-    check_shares(valid, test)
+    check_options(valid, test, labels)
     source = Source(Path("frame"), "the frame", "row", ())
     table = Table(source, frame.reset_index(drop=True).copy())
     fit_columns(table, kind)

@@ -3,11 +3,13 @@
 A rule is a question about a whole column, or about whole rows.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from zoo.data.errors import counted, listed, nearest, shown
@@ -39,11 +41,14 @@ def each(values: pd.Series, good: Callable[[Any], bool]) -> "pd.Series[bool]":
 
 
 def is_missing(value: Any) -> bool:
-    return value is None or value is pd.NA or value is pd.NaT or value != value  # NaN
+    if isinstance(value, float | np.floating):
+        return math.isnan(value)
+    return value is None or value is pd.NA or value is pd.NaT
 
 
 def called(value: Any) -> str:
     """Name a value's type as people do."""
+    value = value.item() if isinstance(value, np.generic) else value
     name = next((name for kind, name in TYPES.items() if type(value) is kind), None)
     return f"{shown(value)}, {name or type(value).__name__}"
 
@@ -216,7 +221,7 @@ def number_rules(name: str) -> list[Rule]:
 def one_of_rule(name: str, values: Sequence[str]) -> Rule:
     return Rule(
         f"{name} is known",
-        lambda column: column.isin(list(values)),
+        lambda column: column.isin(list(values)) | ~filled(column),
         lambda value: f"{name} is {shown(value)}; expected one of {', '.join(SPLIT_NAMES)}",
         name,
     )

@@ -13,6 +13,7 @@ from zoo.data.rules import (
     Rule,
     known_rule,
     list_rules,
+    missing_rule,
     number_rules,
     one_of_rule,
     text_rules,
@@ -28,7 +29,12 @@ def check_of(rule: Rule) -> pa.Check:
 
 def rules_of(kind: str, labels: Sequence[str] | None, longest: int | None) -> list[Rule]:
     """Give the rules of a kind, in the order in which they are spoken of."""
-    rules = [*text_rules("id", None), unique_rule("id"), one_of_rule("split", SPLITS)]
+    rules = [
+        *text_rules("id", None),
+        unique_rule("id"),
+        missing_rule("split"),
+        one_of_rule("split", SPLITS),
+    ]
     for name, form in KINDS[kind].columns.items():
         if form in ("tokens", "labels"):
             rules += list_rules(name)

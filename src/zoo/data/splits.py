@@ -16,7 +16,11 @@ from zoo.data.tables import Table
 from zoo.data.version import share_of, split_of
 
 
-def check_shares(valid: float, test: float) -> None:
+def check_options(valid: float, test: float, labels: Sequence[str] | None) -> None:
+    """Raise DataError for shares that leave nothing, and for classes that cannot be told apart."""
+    twice = [label for label in labels or () if list(labels or ()).count(label) > 1]
+    if twice:
+        raise DataError(f"labels names {twice[0]!r} twice: name each class once")
     if not (0 <= valid < 1 and 0 <= test < 1 and valid + test < 1):
         raise DataError(
             f"valid is {valid} and test {test}; expected shares from 0 that leave rows to train"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from zoo.data.errors import DataError, listed, shown
+from zoo.data.errors import DataError, counted, listed, shown
 from zoo.data.files import Source, lines_of, open_plain
 
 LONGEST = 4 * 2**20  # bytes of one text in a table
@@ -99,9 +99,11 @@ def separated(
                 header = cells
                 check_header(header, where)
             elif len(cells) != len(header):
+                few = len(cells) < len(header)
+                fix = "fill it up" if few else f"put a cell that holds {shown(separator)} in quotes"
                 raise DataError(
-                    f"{where} line {begins} has {len(cells)} cells, the header {len(header)}: "
-                    f"put a cell that holds {shown(separator)} in quotes"
+                    f"{where} line {begins} has {counted(len(cells), 'cell')}, the header "
+                    f"{len(header)}: {fix}"
                 )
             else:
                 rows.append(cells)
@@ -199,8 +201,6 @@ def read_parquet(source: Source, longest: int) -> Table:
             raise DataError(
                 f"{where} is cut short, damaged or no parquet ({why}): get it again"
             ) from None
-    for name in frame.columns[frame.dtypes == "category"]:
-        frame[name] = frame[name].astype(frame[name].cat.categories.dtype)
     return Table(source, frame)
 
 
