@@ -51,9 +51,9 @@ def whole_words(candidates: Any, inner: Any, draws: Any, rate: float) -> Any:
         places = candidates[row].nonzero()[0]
         if not len(places):
             continue
-        goes_on = inner[row, places] & (np.diff(places, prepend=-1) == 1)
-        goes_on[0] = False  # a window may begin within a word
-        words = np.split(places, (~goes_on).nonzero()[0][1:])
+        # a window may begin within a word, and a special token ends one
+        begins = ~inner[row, places[1:]] | (np.diff(places) > 1)
+        words = np.split(places, begins.nonzero()[0] + 1)
         words.sort(key=lambda word: draws[row, word[0]])
         left = most
         for word in words:

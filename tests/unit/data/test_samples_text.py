@@ -213,6 +213,19 @@ def test_the_tokens_with_the_smallest_draws_are_chosen():
     assert chosen.tolist() == [[False, True, False, False, True], [False] * 5]
 
 
+def test_a_vocabulary_knows_special_tokens_and_pieces_that_go_on_with_a_word():
+    tokenizer = Tokenizer.train(TEXTS, "wordpiece", vocab=70)
+    tokenizer.backend.add_tokens(["added"])
+    tokenizer = Tokenizer(tokenizer.backend, tokenizer.roles, typed=True)
+    known = Vocabulary(tokenizer)
+    names = tokenizer.tokens(range(tokenizer.vocab_size))
+    special = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
+    assert [names[i] for i in known.others] == [name for name in names if name not in special]
+    assert "added" in names and names[0] in special
+    assert {names[i] for i in known.inner.nonzero()[0]} == {n for n in names if n[:2] == "##"}
+    assert not Vocabulary(BPE).inner.any()
+
+
 # tokens: which may be chosen, which go on with a word, draws -> the chosen ones; two of six wanted
 WORDS = {
     "two words of one": ("111111", "000000", "516432", "010001"),
