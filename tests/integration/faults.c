@@ -2,7 +2,7 @@
  * counted, and the one with a given number kills the process, fails, or writes half.
  *
  *     faults_set(root, at, kind, error)    begin to count; at = -1 only counts
- *     faults_log()                         one line a counted call: "name path"
+ *     faults_log()                         one line a counted call: "name path", "rename to from"
  *
  * A forked child goes on with its parent's numbers in memory of its own. Waiting for the disk is
  * left out: a killed process loses nothing that the kernel has, and tests would wait for hours.
@@ -29,6 +29,7 @@ static char root[PATH_MAX];
 static char log_[1 << 20];
 static size_t logged, root_length;
 static int armed, count, at, kind, error_, full;
+static __thread const char *from; /* what a rename is about to rename */
 static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
 
 void faults_set(const char *folder, int at_, int kind_, int error) {
@@ -68,7 +69,8 @@ static int meet(const char *name, int dir, const char *path, int grows, int writ
     pthread_mutex_lock(&guard);
     int number = count++;
     size_t room = sizeof log_ - logged;
-    int n = snprintf(log_ + logged, room, "%s %s\n", name, where);
+    int n = from ? snprintf(log_ + logged, room, "%s %s %s\n", name, where, from)
+                 : snprintf(log_ + logged, room, "%s %s\n", name, where);
     if (n > 0 && (size_t)n < room) logged += (size_t)n;
     int was_full = full;
     if (number == at && kind == FULL) full = 1;
@@ -173,8 +175,14 @@ int close(int file) {
     }
 #define PARTS(...) __VA_ARGS__
 
-CHANGE(int, rename, "rename", 0, (const char *a, const char *b), (a, b), -1, b)
-CHANGE(int, renameat, "rename", 0, (int f, const char *a, int g, const char *b), (f, a, g, b), g, b)
+int rename(const char *a, const char *b) {
+    REAL(int, "rename", const char *, const char *);
+    from = a;
+    int met = meet("rename", -1, b, 0, 0);
+    from = NULL;
+    return met < 0 ? -1 : real(a, b);
+}
+
 CHANGE(int, mkdir, "mkdir", 1, (const char *a, mode_t m), (a, m), -1, a)
 CHANGE(int, mkdirat, "mkdir", 1, (int f, const char *a, mode_t m), (f, a, m), f, a)
 CHANGE(int, unlink, "unlink", 0, (const char *a), (a), -1, a)

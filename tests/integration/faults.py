@@ -207,7 +207,7 @@ def calls_of(case, base, folder):
     set_faults(folder)
     for _ in case.act(folder):
         pass
-    calls = [line.split(" ", 1) for line in SHIM.faults_log().decode().splitlines()]
+    calls = [line.split(" ") for line in SHIM.faults_log().decode().splitlines()]
     shutil.rmtree(folder)
     return calls
 
@@ -272,7 +272,7 @@ def run(folder, name, kinds, first):
     points, wrong = Counter(), []
     for word in kinds:
         kind, error, where = KINDS[word]
-        for at, (call, path) in enumerate(calls[:first]):
+        for at, (call, path, *_) in enumerate(calls[:first]):
             if call not in where:
                 continue
             place = folder / f"{word.replace(' ', '-')}-{at}"
