@@ -11,6 +11,8 @@ import torch
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 
+from e2e.work_files import write_work
+
 WORDS = "the a house garden cat dog red green is in of hello world and rain sun".split()
 GPT2 = {
     "model_type": "gpt2",
@@ -285,3 +287,4 @@ def write_all(place):
     write_clip(place / "clip")
     write_photos(place / "photos")
     shutil.copy(place / "photos" / "red-circle.png", place / "photo.png")
+    write_work(place)

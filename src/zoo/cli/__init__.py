@@ -25,8 +25,9 @@ class Verb:
     """A verb's module, its help, and two calls for the tests: one that works, one refused.
 
     In the calls {gpt2}, {bert}, {masked}, {vit} and {clip} stand for folders with a tiny
-    checkpoint, {photo} for a picture, {photos} for a folder of them, {out} for what is not there
-    yet.
+    checkpoint, {photo} for a picture, {photos} for a folder of them, {recipe} for a recipe of a few
+    steps, {text} for a text to learn from, {run} for a run that has ended, {rows} for a table of
+    labelled texts, {out} for what is not there yet.
     """
 
     module: str
@@ -62,7 +63,7 @@ VERBS = {
     ),
     "classify": Verb(
         "zoo.cli.classify",
-        "say what is in pictures: with a ViT, or with a CLIP and labels of your own",
+        "say what is in pictures (a ViT, or a CLIP and labels of your own) or of a text's class",
         "--model {clip} --labels cat,dog,house {photo} {photos} --sheet {out}.png",
         "--model {clip} --labels cat,cat {photo}",
     ),
@@ -77,6 +78,24 @@ VERBS = {
         "draw what an answer rests on: heat over a picture, or over the tokens of a text",
         "{photo} --model {clip} --text 'red house' --out {out}.png",
         "--model {vit} --text hello --out {out}.png",
+    ),
+    "train": Verb(
+        "zoo.cli.train",
+        "train a model by a recipe, on your files or a package's, or go on with a stopped run",
+        "{recipe} --data {text} --out {out}",
+        "{recipe} --data {text} --out {out} --set train.stps=3",
+    ),
+    "plot": Verb(
+        "zoo.cli.plot",
+        "draw loss, learning rate and gradient norms of runs as one picture",
+        "{run} --out {out}.png",
+        "{photos}",
+    ),
+    "data": Verb(
+        "zoo.cli.data",
+        "check files to learn from: leakage, duplicates, labels, drift, columns",
+        "check {rows} --kind labelled_text",
+        "check {rows} --kind pairs",
     ),
     "info": Verb(
         "zoo.cli.info",

@@ -26,6 +26,7 @@ from zoo.data import DataError
 from zoo.data.check import inspect
 from zoo.data.loader import Loader
 from zoo.data.order import Order, seed_of
+from zoo.data.statistics import statistics
 from zoo.train.config import RunConfig
 from zoo.train.course import Course, add_adapters, prepare
 from zoo.train.ema import EMA
@@ -170,6 +171,7 @@ def about_data(config: RunConfig, folder: Path, course: Course) -> dict[str, Any
         "rows": {str(name): int(counts[name]) for name in sorted(counts.index)},
         "labels": None if rows.labels is None else list(rows.labels),
         "findings": findings,
+        "reference": statistics(rows),
     }
 
 
