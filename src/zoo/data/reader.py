@@ -7,8 +7,10 @@ read(["train.jsonl", "valid.jsonl"], "answers")  splits by name, or by a column,
 """
 
 import os
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -135,17 +137,22 @@ class Places:
 
     def __init__(self, tables: Sequence[Table]) -> None:
         self.tables = tables
-        self.rows = [(table, row) for table in tables for row in range(len(table.frame))]
+        self.ends = list(accumulate(len(table.frame) for table in tables))
+
+    def find(self, row: int) -> tuple[Table, int]:
+        """Give the table that a row came from, and its number there."""
+        number = bisect_right(self.ends, row)
+        return self.tables[number], row - (self.ends[number - 1] if number else 0)
 
     def name(self, row: int) -> str:
-        table, own = self.rows[row]
+        table, own = self.find(row)
         return table.place(own)
 
     def ids(self) -> list[str]:
         return [name for table in self.tables for name in table.ids()]
 
     def folder(self, row: int) -> Path:
-        table, own = self.rows[row]
+        table, own = self.find(row)
         return (table.files[own] if table.files else table.source).path.parent
 
 
@@ -214,7 +221,7 @@ def keys_of(
         return [b"".join(key) for key in zip(*(cells[n] for n in KINDS[kind].key), strict=True)]
     if group not in frame:
         raise DataError(f"there is no column {group!r} to group by; there are {listed(frame)}")
-    return text_cells(str(value) for value in frame[group])
+    return text_cells(frame[group].map(str))
 
 
 def classes(kind: str, frame: pd.DataFrame, labels: Sequence[str] | None) -> tuple[str, ...] | None:
