@@ -42,7 +42,7 @@ class Learner:
     `objective` is the name of a head; `optimizer` and `ema` may be functions that make them of the
     model, called once the world has laid its parameters out (FSDP2 replaces them).  `dtype` is
     what autocast computes in: the weights stay float32.  float16 has a Scaler, a new one unless
-    given.  `compile` hands model and objective to torch.compile.
+    given.  `compile` hands model and objective to torch.compile; a word names its backend.
 
     Raises ValueError for an unknown objective, smoothing that the objective cannot do, weights in
     less than float32 under autocast, and an optimizer that does not hold what the model trains.
@@ -60,7 +60,7 @@ class Learner:
         ema: EMA | Callable[[nn.Module], EMA] | None = None,
         smoothing: float = 0.0,
         world: World | None = None,
-        compile: bool = False,
+        compile: bool | str = False,
     ) -> None:
         check_objective(objective, smoothing)
         check_weights(model, dtype)
@@ -163,13 +163,13 @@ class Learner:
         return not fits
 
 
-def wrap(model: nn.Module, world: World, compile: bool) -> nn.Module:
+def wrap(model: nn.Module, world: World, compile: bool | str) -> nn.Module:
     """Give the module whose forward runs a function of the model, compiled and shared out."""
     inside = Inside(model)
     blocks = blocks_of(model) if world.mode == "fsdp" else []
     if compile:  # FSDP2 works between the blocks, where a compiler would have to stop
         for part in blocks or [inside]:
-            part.compile()
+            part.compile(backend=compile if isinstance(compile, str) else "inductor")
     return world.wrap(inside, blocks)
 
 
