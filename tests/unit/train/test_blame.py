@@ -278,6 +278,13 @@ def test_infinity_that_is_masked_out_is_no_fault():
     assert find_fault(model, lambda: model(torch.ones(4, 3))[:, 0].sum()) is None
 
 
+def test_a_gradient_that_reaches_no_parameter_is_no_fault():
+    model = nn.Sequential(Bad(), nn.Linear(3, 2))
+    x = torch.ones(4, 3, requires_grad=True)
+    assert find_fault(model, lambda: model(x).sum()) is None
+    assert bool(x.grad.isnan().all())
+
+
 def test_everything_is_as_before():
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), LogOfNegative())
     x = torch.ones(5, 3)
