@@ -40,7 +40,7 @@ from zoo.train.optimizer import freeze, make_optimizer
 from zoo.train.record import check_config, check_data, known_data, write_record
 from zoo.train.schedule import learning_rate
 from zoo.train.shards import read_shards, write_shards
-from zoo.train.shown import Shown, due
+from zoo.train.shown import Shown, due, units
 from zoo.train.state import TrainState
 from zoo.train.store import Store
 from zoo.train.world import World
@@ -62,6 +62,7 @@ class Run:
     state: TrainState
     store: Store
     record: dict[str, Any]
+    seen: int  # tokens, pictures or the like, by all starts and processes
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,9 @@ def begin(config: RunConfig, folder: Path, world: World, fallback: bool) -> Run:
     )
     if state.step:
         loader.check_facts(state.about["loader"])
-    state.about = {"loader": loader.facts()}
-    return Run(config, folder, world, course, learner, loader, state, store, record)
+    seen = int(state.about.get("seen", 0))
+    state.about = {"loader": loader.facts(), "seen": seen}
+    return Run(config, folder, world, course, learner, loader, state, store, record, seen)
 
 
 def about_data(config: RunConfig, folder: Path, course: Course) -> dict[str, Any]:
@@ -222,8 +224,9 @@ def follow(run: Run, stop: Callable[[], bool], quiet: bool) -> bool:
             share = next(run.loader)
             result, rate = take(run, share)
             run.state.step = number + 1
+            run.seen += units(share.micros) * world.size
             if show is not None:
-                show.step(number, result, rate, share)
+                show.step(number, result, rate)
             loss = valid_loss(run) if due(number, keep.evaluate, steps) else None
             if show is not None and loss is not None:
                 show.judged(number, loss)
@@ -264,5 +267,6 @@ def seed_all(seed: int, step: int, rank: int) -> None:
 
 
 def save(run: Run, score: float | None) -> None:
+    run.state.about["seen"] = run.seen
     write = write_shards if run.world.mode == "fsdp" else None
     run.store.save(run.state.step, run.state.tensors(), run.state.facts(), score=score, write=write)

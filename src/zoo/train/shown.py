@@ -25,8 +25,7 @@ class Shown:
         self.run = run
         self.quiet = quiet
         self.ends = contextlib.ExitStack()
-        self.seen = 0  # tokens or rows since this start
-        self.before = 0.0  # when the step before ended, in seconds
+        self.began = 0.0  # of this start, in seconds
 
     def __enter__(self) -> "Shown":
         run, start = self.run, self.run.state.step
@@ -36,7 +35,7 @@ class Shown:
         self.bar = self.ends.enter_context(
             Progress(steps, start=start, unit=unit, quiet=self.quiet)
         )
-        self.before = time.monotonic()
+        self.began = time.monotonic()
         return self
 
     def __exit__(
@@ -47,27 +46,25 @@ class Shown:
     ) -> None:
         self.ends.close()
 
-    def step(self, number: int, result: Result, rate: float, share: Any) -> None:
-        """Show a step that was taken; `seconds` in the log go from one end to the next."""
-        now = time.monotonic()
-        self.seen += units(share.micros) * self.run.world.size
-        self.bar.step(number, result.loss, rate, self.seen)
-        if due(number, self.run.config.keep.log, self.run.config.train.steps):
+    def step(self, number: int, result: Result, rate: float) -> None:
+        """Show a step that was taken; in the log, `seconds` are since this start of the run."""
+        run = self.run
+        self.bar.step(number, result.loss, rate, run.seen)
+        if due(number, run.config.keep.log, run.config.train.steps):
             record = {
                 "step": number,
                 "loss": result.loss,
                 "rate": rate,
                 "norm": result.norm,
-                "seconds": round(now - self.before, 6),
-                "rows": (number + 1) * self.run.config.train.batch,
+                "seconds": round(time.monotonic() - self.began, 6),
+                "count": run.seen,
+                "unit": run.course.train.unit,
             }
             self.log.write(record | ({"skipped": True} if result.skipped else {}))
-        self.before = now
 
     def judged(self, number: int, loss: float) -> None:
         """Show the loss of the rows kept back."""
         self.log.write({"step": number, "valid": {"loss": loss}})
-        self.before = time.monotonic()
 
 
 def units(micros: Sequence[Mapping[str, Tensor]]) -> int:
