@@ -202,11 +202,11 @@ def ordered(frame: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 def checked_pictures(
     kind: str, frame: pd.DataFrame, places: Places, decode: bool
-) -> dict[str, bytes] | None:
-    """Read the pictures of rows; give their digests."""
+) -> dict[str, bytes]:
+    """Read the pictures of rows; give their digests, none where a kind has no pictures."""
     names = KINDS[kind].of_form("image")
     if not names:
-        return None
+        return {}
     first: dict[str, int] = {}
     for row, path in enumerate(frame[names[0]]):
         first.setdefault(path, row)

@@ -9,14 +9,12 @@ the same rows have the same version in any format.
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from zoo.data.kinds import KINDS, TEST, TRAIN, VALID
 
 FORMAT = b"zoo rows 1"
 MISSING = b"~"
-PIECE = 2**20  # bytes of a file read at once
 
 
 def netstring(data: bytes) -> bytes:
@@ -38,39 +36,22 @@ def number_cells(values: Iterable[int]) -> list[bytes]:
     return [netstring(b"%d" % value) for value in values]
 
 
-def file_cells(paths: Iterable[str]) -> list[bytes]:
-    """Encode a column of files by their bytes; a file that is named again is read once."""
-    known: dict[str, bytes] = {}
-    return [known.get(path) or known.setdefault(path, file_digest(path)) for path in paths]
-
-
-def file_digest(path: str) -> bytes:
-    with Path(path).open("rb") as file:
-        return netstring(hashlib.file_digest(file, "sha256").digest())
-
-
 CELLS: dict[str, Callable[[Any], list[bytes]]] = {
     "text": text_cells,
     "label": text_cells,
     "tokens": list_cells,
     "labels": list_cells,
     "number": number_cells,
-    "image": file_cells,
 }
 
 
-def cells_of(
-    kind: str, frame: Any, pictures: Mapping[str, bytes] | None = None
-) -> dict[str, list[bytes]]:
-    """Give the content of a kind's own columns, each row's as bytes.
-
-    `pictures` are digests of files that are known already.
-    """
+def cells_of(kind: str, frame: Any, pictures: Mapping[str, bytes]) -> dict[str, list[bytes]]:
+    """Give the content of a kind's own columns, each row's as bytes; of pictures their digests."""
     cells = {}
     for name, form in KINDS[kind].columns.items():
         if name not in frame.columns:
             cells[name] = [MISSING] * len(frame)
-        elif form == "image" and pictures is not None:
+        elif form == "image":
             cells[name] = [pictures[path] for path in frame[name]]
         else:
             cells[name] = CELLS[form](frame[name])

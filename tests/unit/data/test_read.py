@@ -252,6 +252,16 @@ BAD = {
         "cat/a.png: image cat/a.png is damaged, or no JPEG, PNG, GIF, WEBP, BMP, TIFF, AVIF: get "
         "it again",
     ),
+    "a picture that is much too large, only opened": (
+        {"cat/a.png": png()[:16] + b"\0\1\0\0\0\1\0\0" + png()[24:]}, "cat", "images",
+        {"decode": False},
+        "cat/a.png: image cat/a.png is damaged, or no JPEG, PNG, GIF, WEBP, BMP, TIFF, AVIF: get "
+        "it again",
+    ),
+    "a picture that is a folder": (
+        {"t.csv": "image\nfolder\n", "folder/x": ""}, "t.csv", "images", {},
+        "t.csv line 2: image folder is a folder; name a picture in it",
+    ),
     "a picture outside": (
         {"t/a.csv": "image\n../x.png\n", "x.png": png()}, "t/a.csv", "images", {},
         "t/a.csv line 2: image '../x.png' leads out of t; move it there, or give the `folder` that "
@@ -498,6 +508,10 @@ GOOD = {
     "a caption beside": (
         {"p/a.png": png(), "p/a.txt": " a cat\n", "p/notes.txt": "x"}, "p", "pairs", {},
         "caption", ["a cat"],
+    ),
+    "a picture that is only opened": (
+        {"cat/a.png": png(1, (90, 91))[:-30]}, "cat", "labelled_images", {"decode": False},
+        "id", ["a.png"],
     ),
     "a folder with a table of its pictures": (
         {"p/in/a.png": png(), "p/b.png": png(), "p/t.csv": "image,caption\nin/a.png,a cat\n"},

@@ -1,3 +1,5 @@
+import datetime
+
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -300,12 +302,22 @@ def test_numbers_and_pictures_that_are_written_are_read_again(tmp_path, ending):
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
 def test_other_columns_keep_their_types(tmp_path, ending):
-    others = {"n": [3, None], "x": [0.1, None], "is": [True, False], "list": [[1, 2], [3]]}
+    when = [datetime.datetime(2026, 3, 4), None]
+    others = {
+        "n": [3, None],
+        "x": [0.1, None],
+        "is": [True, False],
+        "list": [[1, 2], [3]],
+        "when": when,
+        "of": [{"a": 1}] * 2,
+    }
     put(tmp_path, {"a.parquet": parquet_of(text=["a", "b"], **others)})
     rows = read(tmp_path / "a.parquet", "text")
     again = read(rows.to_table(tmp_path / f"b.{ending}"), "text").frame
     assert again["n"].tolist() == [3, None] and again["is"].tolist() == [True, False]
     assert again["x"].isna().tolist() == [False, True] and again["x"][0] == 0.1
+    assert str(again["when"][0])[:10] == "2026-03-04" and again["when"].isna().tolist()[1]
+    assert again["of"].tolist() == [{"a": 1}] * 2
     assert [list(value) for value in again["list"]] == [[1, 2], [3]]
 
 

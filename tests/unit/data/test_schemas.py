@@ -270,9 +270,42 @@ def test_a_frame_is_checked_as_a_file_is(column, sentence):
     assert said_of(pd.DataFrame({"text": column})) == sentence
 
 
-def said_of(frame):
+@pytest.mark.parametrize(
+    ("frame", "kind", "sentence"),
+    [
+        (
+            pd.DataFrame({"text": []}),
+            "text",
+            "the frame has no rows; expected at least one",
+        ),
+        (
+            pd.DataFrame({"text": ["a"]}),
+            "texts",
+            "there is no kind of data 'texts'; expected one of text, labelled_text, tagged_text, "
+            "answers, labelled_images, images, pairs",
+        ),
+        (
+            pd.DataFrame({"image": ["no.png"]}),
+            "images",
+            "the frame row 1: image HERE/no.png is not there: put it there, or mend its name",
+        ),
+        (
+            pd.DataFrame({"text": ["x" * (4 * 2**20 + 1)]}),
+            "text",
+            "the frame row 1: text has 4,194,305 bytes, more than 4,194,304; break it up, or raise "
+            "`longest`",
+        ),
+    ],
+    ids=["no rows", "no kind", "no picture", "a long text"],
+)
+def test_a_frame_that_cannot_be_used_is_refused(tmp_path, frame, kind, sentence):
+    told = said_of(frame, kind, folder=tmp_path)
+    assert told.replace(str(tmp_path), "HERE") == sentence
+
+
+def said_of(frame, kind="text", **options):
     try:
-        from_frame(frame, "text")
+        from_frame(frame, kind, **options)
     except DataError as error:
         return str(error)
     return None
