@@ -50,17 +50,21 @@ class Plan:
     world: int
     micros: int
 
-    def share(self, step: int) -> Share:
-        chosen = self.order.at(step)
-        rows = self.order.batch // (self.world * self.micros)
-        first = self.rank * self.micros * rows
-        starts = range(first, first + self.micros * rows, rows)
-        made = [self.micro(step, chosen, slice(start, start + rows)) for start in starts]
-        return Share(step, chosen, slice(first, starts.stop), made, self.samples)
 
-    def micro(self, step: int, chosen: Tensor, own: slice) -> dict[str, Tensor]:
-        generator = torch.Generator().manual_seed(seed_of(self.seed, step, DRAWS))
-        return self.samples.batch(chosen, generator, own)
+def share_of(plan: Plan, step: int) -> Share:
+    """Make what a process does of a step."""
+    chosen = plan.order.at(step)
+    rows = plan.order.batch // (plan.world * plan.micros)
+    first = plan.rank * plan.micros * rows
+    starts = range(first, first + plan.micros * rows, rows)
+    made = [micro_of(plan, step, chosen, slice(start, start + rows)) for start in starts]
+    return Share(step, chosen, slice(first, starts.stop), made, plan.samples)
+
+
+def micro_of(plan: Plan, step: int, chosen: Tensor, own: slice) -> dict[str, Tensor]:
+    """Make some rows of a step's batch, from the draws of the whole."""
+    generator = torch.Generator().manual_seed(seed_of(plan.seed, step, DRAWS))
+    return plan.samples.batch(chosen, generator, own)
 
 
 class Loader:
@@ -105,12 +109,12 @@ class Loader:
         if self.closed:
             raise StopIteration
         if self.worker is None:
-            share = self.plan.share(self.step)
+            share = share_of(self.plan, self.step)
         else:
-            made = self.next or self.worker.submit(self.plan.share, self.step)
+            made = self.next or self.worker.submit(share_of, self.plan, self.step)
             self.next = None
             share = made.result()
-            self.next = self.worker.submit(self.plan.share, self.step + 1)
+            self.next = self.worker.submit(share_of, self.plan, self.step + 1)
         self.step += 1
         return share
 

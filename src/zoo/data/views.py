@@ -31,16 +31,18 @@ class View:
     colour: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("turn", "scale", "shift", "colour"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
-        if self.scale >= 1 or self.colour > 1:
-            raise ValueError(
-                f"scale {self.scale} and colour {self.colour} are shares; expected below 1"
-            )
+        check_view(self)
 
-    def moves(self) -> bool:
-        return bool(self.turn or self.scale or self.shift or self.flip)
+
+def check_view(view: View) -> None:
+    """Raise ValueError for a distance below 0, or a share above all."""
+    for name in ("turn", "scale", "shift", "colour"):
+        if not getattr(view, name) >= 0:
+            raise ValueError(f"{name} is {getattr(view, name)}; expected 0 or more")
+    if view.scale >= 1 or view.colour > 1:
+        raise ValueError(
+            f"scale {view.scale} and colour {view.colour} are shares; expected below 1"
+        )
 
 
 def viewed(
@@ -55,7 +57,7 @@ def viewed(
     `low` and `high` are what the darkest and the lightest pixel of a channel are here.
     """
     signed = (2 * draws - 1).to(images.dtype)
-    if view.moves():
+    if view.turn or view.scale or view.shift or view.flip:
         images = moved(images, signed[:, :5], view)
     if view.colour:
         images = recoloured(images, signed[:, 5:8], view.colour, low, high)

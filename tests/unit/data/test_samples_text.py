@@ -257,6 +257,25 @@ def test_no_word_is_masked_by_halves(pieces):
     assert torch.equal(chosen[:, 1:][goes_on], chosen[:, :-1][goes_on])
 
 
+def test_the_smallest_of_everything_is_enough(tmp_path):
+    two = pack(["the sea", "a", "the ,"], PIECES, tmp_path / "two")
+    assert [len(two.text(i)) for i in range(3)] == [2, 1, 2]
+    pairs = unpadded(made(SentencePairs(two, PIECES, 5)))
+    assert [len(row["input_ids"]) for row in pairs] == [5, 5]
+    assert Windows(two, 2).names([0, 6]) == [
+        "tokens 0 to 1, from text 0",
+        "tokens 6 to 7, from text 2",
+    ]
+    assert len(Masked(two, PIECES, 3)) == 8
+
+
+@pytest.mark.parametrize("length", [5, 8, 13, 24])
+def test_pairs_fill_the_length_but_for_an_odd_token(pieces, length):
+    rows = unpadded(made(SentencePairs(pieces, PIECES, length)))
+    longest = max(len(row["input_ids"]) for row in rows)
+    assert longest == length - (length - 3) % 2
+
+
 @pytest.mark.parametrize("length", [5, 8, 13, 40])
 def test_pairs_of_pieces_lie_behind_each_other_or_in_different_texts(pieces, length):
     pairs = SentencePairs(pieces, PIECES, length)

@@ -119,6 +119,12 @@ def test_pixels_are_turned_back_into_the_bytes_they_were_made_of(processor, path
     assert np.array_equal(bytes_of(pixels, pictures.low, pictures.high), planes)
 
 
+def test_pixels_beyond_black_and_white_are_those():
+    low, high = torch.tensor([-1.0]), torch.tensor([1.0])
+    pixels = torch.tensor([-1.2, 1.003, 1.1, 0.0]).view(1, 1, 2, 2)
+    assert bytes_of(pixels, low, high).ravel().tolist() == [0, 255, 255, 128]
+
+
 @pytest.mark.parametrize(("held", "kept"), [(0, 0), (719, 1), (720, 2), (10**6, 5)])
 def test_decoded_pictures_are_kept_while_there_is_room(held, kept, paths):
     samples = labelled(paths, held=held)  # 12 x 10 x 3 bytes each
@@ -199,6 +205,10 @@ REFUSED = {
     "a scale of all": (lambda paths: View(scale=1.0), "scale 1.0 and colour 0.0 are shares"),
     "a colour above all": (lambda paths: View(colour=1.5), "colour 1.5 are shares"),
 }
+
+
+def test_a_view_may_change_all_of_the_colour_and_nearly_all_of_the_size():
+    assert View(colour=1.0, scale=0.99).colour == 1.0
 
 
 @pytest.mark.parametrize("case", REFUSED)
