@@ -113,7 +113,8 @@ def in_folder(folder: Path) -> Iterator[Source]:
         for name in sorted(files):
             if not name.startswith(".") and name.lower().endswith(KNOWN):
                 path = Path(place, name)
-                check_inside(path, whole, str(folder / inside / name))
+                if os.path.islink(path):  # nothing else can lead out: folders are no links here
+                    check_inside(path, whole, str(folder / inside / name))
                 below = (whole.name, *inside.parts)
                 yield Source(path, str(folder / inside / name), (inside / name).as_posix(), below)
 

@@ -151,9 +151,12 @@ class Places:
     def ids(self) -> list[str]:
         return [name for table in self.tables for name in table.ids()]
 
-    def folder(self, row: int) -> Path:
+    def picture(self, row: int, value: Any, base: Path | None) -> Any:
+        """Give the path of a picture: a file that was found, or what a table names from a folder."""
         table, own = self.find(row)
-        return (table.files[own] if table.files else table.source).path.parent
+        if table.files is not None:
+            return str(table.files[own].path)
+        return find_picture(value, base or table.source.path.parent, table.place(own))
 
 
 def build(
@@ -174,8 +177,7 @@ def build(
     frame["split"] = said or TRAIN
     for name in KINDS[kind].of_form("image"):
         frame[name] = [
-            find_picture(value, base or places.folder(row), places.name(row))
-            for row, value in enumerate(frame[name])
+            places.picture(row, value, base) for row, value in enumerate(frame[name].tolist())
         ]
     bound = None if all(table.source.ending() == ".txt" for table in tables) else longest
     check_frame(kind, frame, places.name, labels=labels, longest=bound)

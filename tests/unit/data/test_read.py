@@ -580,3 +580,12 @@ def test_pictures_are_named_from_the_folder_that_is_given(tmp_path):
     put(tmp_path, {"t/a.csv": "image\nx.png\n", "photos/x.png": png()})
     rows = read(tmp_path / "t/a.csv", "images", folder=tmp_path / "photos")
     assert rows.frame["image"].tolist() == [f"{tmp_path}/photos/x.png"]
+
+
+def test_pictures_that_are_found_need_no_folder(tmp_path):
+    put(tmp_path, {"p/a.png": png(), "p/a.txt": "a cat", "other/b.png": png()})
+    (tmp_path / "p/b.png").symlink_to("../other/b.png")
+    rows = read(tmp_path / "p/a.png", "images", folder=tmp_path / "other")
+    assert rows.frame["image"].tolist() == [f"{tmp_path}/p/a.png"]
+    assert len(read(tmp_path / "p/b.png", "images")) == 1
+    assert told(tmp_path, "p", "images") == "p/b.png leads out of p: name or copy the file itself"
