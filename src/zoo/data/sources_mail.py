@@ -47,20 +47,23 @@ def mails(package: Path) -> list[dict[str, Any]]:
 def mail_text(data: bytes) -> str:
     """Give a mail's subject and its body, decoded."""
     message = email.message_from_bytes(data)
-    return tidy(f"{header(message.get('Subject', ''))}\n\n{body(message)}")
+    # as it came: `get` would put a question mark for each byte that is not ASCII
+    subjects = [value for name, value in message.raw_items() if name.lower() == "subject"]
+    return tidy(f"{header(subjects[0]) if subjects else ''}\n\n{body(message)}")
 
 
 def header(value: Any) -> str:
     """Decode a header: encoded words, or bytes that say nothing of themselves."""
-    text = str(value)
+    text = decode(str(value).encode("utf-8", "surrogateescape"), None)
     try:
         parts = email.header.decode_header(text)
     except (email.errors.HeaderParseError, ValueError):  # such as base64 that is none
         parts = [(text, None)]
     decoded = []
     for part, charset in parts:
-        raw = part if isinstance(part, bytes) else part.encode("utf-8", "surrogateescape")
-        decoded.append(decode(raw, charset))
+        if isinstance(part, bytes):  # what was not encoded comes in the library's own escapes
+            part = decode(part, charset) if charset else part.decode("raw-unicode-escape")
+        decoded.append(part)
     return " ".join("".join(decoded).split())
 
 

@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -110,10 +111,16 @@ def write_openmoji(out: Path) -> None:
 
     What is held out, and why, is told by zoo.data.sources_emoji.split.
     """
-    from zoo.data.sources_emoji import picture, read_emoji, split  # Pillow is an extra
+    from zoo.data.sources_emoji import read_emoji, split  # Pillow is an extra
 
     emoji = read_emoji()
-    held_out = {*split(emoji, 0)[1]}
+    write_pairs(out, emoji, {*split(emoji, 0)[1]})
+
+
+def write_pairs(out: Path, emoji: Sequence[Any], held_out: set[Any]) -> None:
+    """Write drawings into images/, and captions.csv, which names them from where it lies."""
+    from zoo.data.sources_emoji import picture
+
     (out / "images").mkdir()
     with (out / "captions.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
