@@ -19,42 +19,72 @@ CASES = {
     "clip": ("clip", "match", {}),
     "pairwise-clip": ("clip", "match", {"bias": -1.5}),
 }
+OTHERS = {
+    "untied-gpt2": ("gpt2", "lm", {"tied": False}),
+    "gpt2-sequence": ("gpt2", "sequence", {"pad": 0}),
+    "gpt2-token": ("gpt2", "token", {}),
+    "bert-next": ("bert", "next_sentence", {}),
+    "bert-sequence": ("bert", "sequence", {}),
+    "bert-token": ("bert", "token", {}),
+    "bert-span": ("bert", "span", {}),
+    "bert-choice": ("bert", "multiple_choice", {}),
+}
 
 
 def made(case, dtype, **changes):
-    family, head, own = CASES[case]
+    family, head, own = (CASES | OTHERS)[case]
     return tiny(family, head, **own, **changes).to(dtype)
 
 
 def whole_batch(case, model, step):
     """Make the batch of a step: rows of different lengths, which count for different amounts."""
-    family, head, _ = CASES[case]
+    family, head, _ = (CASES | OTHERS)[case]
     batch = MODELS[family].example(model.config, seed=step, batch=ROWS)
     dtype = next(model.parameters()).dtype
     batch = {n: x.to(dtype) if x.is_floating_point() else x for n, x in batch.items()}
-    if "input_ids" in batch:
-        ids = batch["input_ids"]
-        mask = torch.arange(ids.shape[1]) < LENGTHS[:, None].clamp(max=ids.shape[1])
+    ids = batch.get("input_ids")
+    mask = None if ids is None else torch.arange(ids.shape[1]) < LENGTHS[:, None]
+    if mask is not None:
         batch["attention_mask"] = mask.long()
-        if head == "match":  # the end token is the last that is real
-            last = mask.sum(1, keepdim=True) - 1
-            ids.scatter_(1, last, model.config.end)
-        if head == "masked_lm":
-            hidden = mask & (torch.arange(ids.shape[1]) % 3 == step % 3)
-            batch["labels"] = torch.where(hidden, ids, IGNORE)
-    elif head == "masked_image":
-        batch["bool_masked_pos"] = torch.arange(8) < (LENGTHS[:, None] % 8)
-    else:
-        batch["labels"] = (torch.arange(ROWS) + step) % 3
-    return batch
+    classes = torch.arange(ROWS) + step
+    made = {
+        "lm": dict,
+        "match": lambda: {"input_ids": ended(ids, mask, model.config.end)},
+        "masked_lm": lambda: {"labels": hidden(ids, mask & (columns(ids) % 3 == step % 3))},
+        "masked_image": lambda: {"bool_masked_pos": torch.arange(8) < (LENGTHS[:, None] % 8)},
+        "token": lambda: {"labels": hidden(ids % 3, mask)},
+        "span": lambda: {"labels": torch.stack([LENGTHS // 2, LENGTHS - 1], 1)},
+        "sequence": lambda: {"labels": classes % 3},
+        "image": lambda: {"labels": classes % 3},
+        "next_sentence": lambda: {"labels": classes % 2},
+        "multiple_choice": lambda: choices(batch) | {"labels": classes % 2},
+    }
+    return batch | made[head]()
+
+
+def columns(ids):
+    return torch.arange(ids.shape[1])
+
+
+def hidden(labels, seen):
+    return torch.where(seen, labels, IGNORE)
+
+
+def ended(ids, mask, end):
+    """Put the end token where the last real one stands."""
+    return ids.scatter(1, mask.sum(1, keepdim=True) - 1, end)
+
+
+def choices(batch):
+    """Give each row a second choice: the row before it."""
+    return {name: torch.stack([x, x.roll(1, 0)], 1) for name, x in batch.items()}
 
 
 def learner_of(world, model, case, **options):
     # a large eps: AdamW divides by it what is zero but for rounding
     options = {"clip": 0.1} | options
-    return Learner(
-        model, lambda m: make_optimizer(m, 1e-2, eps=1e-3), CASES[case][1], world=world, **options
-    )
+    head = (CASES | OTHERS)[case][1]
+    return Learner(model, lambda m: make_optimizer(m, 1e-2, eps=1e-3), head, world=world, **options)
 
 
 def micros_of(world, case, model, step, micros):
@@ -73,9 +103,9 @@ def follow(world, learner, case, *, start=0, steps=STEPS, micros=1):
     return torch.tensor(found, dtype=torch.float64)
 
 
-def curve(world, case, dtype, micros):
+def curve(world, case, dtype, micros, **options):
     """Give losses, norms and final weights, on the first process."""
-    learner = learner_of(world, made(case, dtype), case)
+    learner = learner_of(world, made(case, dtype), case, **options)
     found = follow(world, learner, case, micros=micros)
     weights = {name: x.clone() for name, x in world.whole(learner.model).items()}
     return {"curve": found} | weights

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from integration import world_child
-from integration.learning import CASES, curve
+from integration.learning import CASES, OTHERS, curve
 from integration.processes import environment, run
 from zoo.train.world import World
 
@@ -185,3 +185,24 @@ def test_a_world_that_never_meets_says_so(run_python, agent):
     )
     assert said.startswith("rank 0 did not meet all 2 processes at 127.0.0.1:")
     assert "within 1 s: start them all, with the same MASTER_ADDR and MASTER_PORT" in said
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("long")
+    run(folder, CHILD, f"long({str(folder)!r})", world=4, seconds=1800.0)
+    return folder
+
+
+LONG = [f"long-{mode}-{case}" for mode in ("fsdp", "ddp", "hybrid") for case in CASES | OTHERS]
+LONG += [f"compiled-{mode}-{case}" for mode in ("fsdp", "ddp") for case in ("gpt2", "clip")]
+
+
+@pytest.mark.subproc
+@pytest.mark.scheduled
+@pytest.mark.parametrize("name", LONG)
+def test_four_processes_take_the_steps_of_one(long, name):
+    alone = curve_alone(name.split("-", 2)[2], torch.float64)
+    four = load_file(long / f"{name}.safetensors")
+    for weight, expected in alone.items():
+        torch.testing.assert_close(four[weight], expected, rtol=1e-12, atol=1e-12, msg=weight)

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
-from integration.learning import CASES, curve, follow, learner_of, made, micros_of
+from integration.learning import CASES, OTHERS, curve, follow, learner_of, made, micros_of
 from zoo.checkpoint import CheckpointError
 from zoo.objectives import OBJECTIVES
 from zoo.train.ema import EMA
@@ -58,6 +58,20 @@ def two(folder):
         said = {f"{act.__name__}-{world.mode}": act(world) for act in ACTS for world in worlds}
         said["unwritable"] = unwritable(folder, fsdp)
         Path(folder, f"said{fsdp.rank}.json").write_text(json.dumps(said))
+
+
+def long(folder):
+    """Four processes: every head, however they are arranged; and blocks that are compiled."""
+    warnings.simplefilter("default")  # the compiler's own
+    with World.from_environment("fsdp") as fsdp:
+        hybrid = beside(fsdp, "fsdp", make_mesh(fsdp.device, 4, 2))
+        worlds = {"fsdp": fsdp, "ddp": beside(fsdp, "ddp"), "hybrid": hybrid}
+        for (name, world), case in itertools.product(worlds.items(), CASES | OTHERS):
+            found = curve(world, case, torch.float64, 2)
+            keep(folder, world, f"long-{name}-{case}", found)
+        for name, case in itertools.product(("fsdp", "ddp"), ("gpt2", "clip")):
+            found = curve(worlds[name], case, torch.float64, 2, compile=True)
+            keep(folder, fsdp, f"compiled-{name}-{case}", found)
 
 
 def state_of(world, case):

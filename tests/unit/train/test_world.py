@@ -193,3 +193,130 @@ def test_ddp_looks_for_what_a_model_leaves_unread_and_trains(unread, trained, ex
     model.unread = unread
     model.bias.requires_grad_(trained)
     assert has_unread(Inside(model)) is expected
+
+
+class Small(nn.Module):
+    """Two blocks and a scalar, which FSDP2 leaves whole."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.Linear(3, 5), nn.Linear(5, 2)])
+        self.scale = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x):
+        return self.blocks[1](self.blocks[0](x).relu()) * self.scale
+
+    def stacks(self):
+        return ["blocks"]
+
+
+@pytest.fixture(scope="module")
+def one():
+    """Give a world of one process that shares all the same."""
+    with World.from_environment("fsdp") as world:
+        yield world
+    assert not dist.is_initialized()
+
+
+def pair(world):
+    """Make a model twice, alone and wrapped, and rows for it."""
+    torch.manual_seed(5)
+    plain, model = Small(), Small()
+    model.load_state_dict(plain.state_dict())
+    return plain, model, world.wrap(Inside(model), blocks_of(model)), torch.randn(4, 3)
+
+
+def loss_of(model, x):
+    return model(x).square().sum()
+
+
+def whole(x):
+    return x.full_tensor() if hasattr(x, "full_tensor") else x
+
+
+def gradients(model):
+    return {n: None if p.grad is None else whole(p.grad) for n, p in model.named_parameters()}
+
+
+def test_one_process_may_share(one):
+    assert (one.rank, one.size, one.mode, one.device) == (0, 1, "fsdp", CPU)
+    assert one.mesh.mesh_dim_names == ("shard",)
+
+
+def test_all_but_scalars_is_shared_under_its_names(one):
+    plain, model, _, _ = pair(one)
+    shared = {n: hasattr(p, "placements") for n, p in model.named_parameters()}
+    assert shared == {n: p.dim() > 0 for n, p in plain.named_parameters()}
+    assert all(torch.equal(x, plain.state_dict()[n]) for n, x in one.whole(model).items())
+
+
+def test_a_shared_model_has_the_gradients_of_a_plain_one(one):
+    plain, model, wrapped, x = pair(one)
+    loss_of(plain, x).backward()
+    wrapped(loss_of, x).backward()
+    one.after_backward(wrapped)
+    expected = gradients(plain)
+    torch.testing.assert_close(gradients(model), expected)
+
+
+def test_what_is_not_the_last_piece_waits(one):
+    plain, model, wrapped, x = pair(one)
+    with one.syncing(wrapped, last=False):
+        wrapped(loss_of, x[:1]).backward()
+    assert gradients(model)["blocks.0.weight"] is None
+    with one.syncing(wrapped, last=True):
+        wrapped(loss_of, x[1:]).backward()
+    loss_of(plain, x).backward()
+    torch.testing.assert_close(gradients(model), gradients(plain))
+
+
+@pytest.mark.parametrize("most", [0.5, 1e6], ids=["less", "more"])
+def test_shares_are_clipped_by_the_norm_of_the_whole(one, most):
+    plain, model, wrapped, x = pair(one)
+    loss_of(plain, x).backward()
+    wrapped(loss_of, x).backward()
+    norm = one.clip(iter(list(model.parameters())), most)
+    expected = nn.utils.clip_grad_norm_(plain.parameters(), most)
+    assert norm == pytest.approx(float(expected), rel=1e-6)
+    torch.testing.assert_close(gradients(model), gradients(plain))
+
+
+def test_a_norm_at_the_limit_changes_nothing(one):
+    _, model, wrapped, x = pair(one)
+    wrapped(loss_of, x).backward()
+    norm = one.clip(model.parameters(), 1e6)
+    before = gradients(model)
+    assert one.clip(model.parameters(), norm) == norm
+    assert all(torch.equal(x, before[n]) for n, x in gradients(model).items())
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")], ids=str)
+def test_a_norm_that_is_not_finite_is_given(one, bad):
+    _, model, wrapped, x = pair(one)
+    wrapped(loss_of, x).backward()
+    model.scale.grad.fill_(bad)
+    assert str(one.clip(model.parameters(), 1.0)) == str(bad)
+
+
+def test_no_gradients_have_no_norm(one):
+    assert one.clip(pair(one)[1].parameters(), 1.0) == 0.0
+
+
+def test_a_model_that_was_only_judged_is_taken_apart(one):
+    _, model, wrapped, x = pair(one)
+    before = list(model.parameters())
+    with torch.no_grad():
+        wrapped(loss_of, x)
+    assert all(a is b for a, b in zip(model.parameters(), before, strict=True))
+    wrapped(loss_of, x).backward()
+    assert all(p.grad is not None for p in before)
+
+
+def test_products_are_in_the_worlds_dtype_and_weights_are_not(one):
+    world = World(size=1, mode="fsdp", dtype=torch.bfloat16, mesh=one.mesh)
+    _, model, wrapped, x = pair(world)
+    seen = wrapped(lambda model, x: (x, model.blocks[0](x)), x)
+    assert [y.dtype for y in seen] == [torch.bfloat16] * 2
+    wrapped(loss_of, x).backward()
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert {g.dtype for g in gradients(model).values()} == {torch.float32}
