@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import numpy as np
@@ -114,6 +115,29 @@ def test_more_texts_than_are_taken_at_once_are_all_packed(path):
         "sea 599",
     ]
     assert len(packed) == 600
+
+
+@pytest.mark.parametrize(("texts", "padding"), [(["abc"], 0), (["ab", "c"], 6)])
+def test_a_file_is_laid_out_as_its_head_says(path, texts, padding):
+    """Files live longer than the code that wrote them: read one by hand."""
+    pack(texts, BPE, path, version="sha256:5")
+    data = path.read_bytes()
+    header = json.loads(data[:4096])
+    ids = [i for text in texts for i in (*BPE.encode(text, special=False), BPE.eos_id)]
+    ends = [sum(len(text) + 1 for text in texts[: i + 1]) for i in range(len(texts))]
+    assert data[4095:4096] == b"\n"
+    assert np.frombuffer(data, "<u2", len(ids), 4096).tolist() == ids
+    behind = 4096 + 2 * len(ids) + padding
+    assert np.frombuffer(data, "<i8", len(texts), behind).tolist() == ends
+    assert len(data) == behind + 8 * len(texts)
+    assert {name: header[name] for name in ("format", "dtype", "tokens", "texts", "version")} == {
+        "format": "zoo packed ids 1",
+        "dtype": "uint16",
+        "tokens": len(ids),
+        "texts": len(texts),
+        "version": "sha256:5",
+    }
+    assert header["sha256"] == hashlib.sha256(data[4096:]).hexdigest()
 
 
 def test_packing_the_same_again_gives_the_same_bytes(path):
