@@ -84,5 +84,4 @@ def named(text: str) -> tuple[str, str]:
 
 
 def write(file: Path, record: dict[str, Any]) -> None:
-    text = json.dumps(record, ensure_ascii=False, indent=1)
-    file.write_text(f"{text}\n", encoding="utf-8")
+    file.write_text(f"{json.dumps(record)}\n", encoding="utf-8")

@@ -50,7 +50,7 @@ def level_of(distance: float, little: float = LITTLE, much: float = MUCH) -> str
     return "error" if distance >= much else "warning"
 
 
-def chance(n: float, m: float, tests: int, constant: float = 2.0) -> float:
+def chance(n: int | float, m: int | float, tests: int, constant: float = 2.0) -> float:
     """Give the difference that chance exceeds with a probability of RISK / FAMILIES / tests."""
     if not n or not m:
         return math.inf
@@ -134,12 +134,17 @@ def balance(view: View) -> Iterator[Finding]:
             f"labels are shared out otherwise than in the record: {distance:.0%} of rows would "
             f"need another label (G test, p = {p:.1g})",
             (),
-            {"distance": distance, "p": p, "rows": rows, "then_now": shares},
+            {"distance": distance, "p": p, "rows": rows, "then_now": as_lists(shares)},
             tuple(f"{n!r}: {shares[n][0]:.1%} then, {shares[n][1]:.1%} here" for n in moved[:5]),
         )
 
 
-def g_test(then: Sequence[float], now: Sequence[float]) -> float:
+def as_lists(shares: Mapping[str, tuple[float, float]]) -> dict[str, list[float]]:
+    """Give pairs as JSON has them."""
+    return {name: list(pair) for name, pair in shares.items()}
+
+
+def g_test(then: Sequence[int | float], now: Sequence[int | float]) -> float:
     """Give the chance of counts that differ so much, both drawn from one distribution.
 
         G = 2 sum_ij o_ij ln(o_ij / e_ij)   is chi-square with k - 1 degrees of freedom
@@ -187,7 +192,7 @@ def words(view: View) -> Iterator[Finding]:
             f"together stand {distance:.2f} apart (Jensen-Shannon distance); {overlap:.0%} of the "
             "most frequent words then are here at all",
             (),
-            {"distance": distance, "overlap": overlap, "then_now": moved},
+            {"distance": distance, "overlap": overlap, "then_now": as_lists(moved)},
             tuple(f"{w!r}: in {a:.0%} of texts then, {b:.0%} here" for w, (a, b) in moved.items()),
         )
 

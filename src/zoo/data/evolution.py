@@ -20,7 +20,7 @@ def schema(view: View) -> Iterator[Finding]:
     removed = {name: about for name, about in then.items() if name not in now}
     added = {name: about for name, about in now.items() if name not in then}
     renamed = renames(removed, added)
-    for old, new in renamed.items():
+    for old, new in sorted(renamed.items()):
         yield changed(
             f"column {old!r} is called {new!r} now; rename it, or pass --columns {old}={new}",
             old,
