@@ -45,7 +45,7 @@ class Learner:
     given.  `compile` hands model and objective to torch.compile; a word names its backend.
 
     Raises ValueError for an unknown objective, smoothing that the objective cannot do, weights in
-    less than float32 under autocast, and an optimizer that does not hold what the model trains.
+    less than float32 under autocast, and an optimizer or an average of other parameters.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Learner:
         self.ema = ema if ema is None or isinstance(ema, EMA) else ema(model)
         self.parameters = [*model.parameters()]
         check_optimizer(model, self.optimizer)
+        check_average(model, self.ema)
 
     def step(self, micros: Sequence[Batch], rate: float) -> Result:
         """Take one step over a batch, given in one piece or more; all processes must call.
@@ -198,4 +199,15 @@ def check_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
         raise ValueError(
             f"the optimizer does not hold {', '.join(missed[:4])}: make it of this model, "
             "under FSDP by a function given here; what is not trained has requires_grad=False"
+        )
+
+
+def check_average(model: nn.Module, ema: EMA | None) -> None:
+    """Refuse an average of parameters that the model no longer has."""
+    held = {id(p) for p in model.parameters()}
+    strange = [] if ema is None else [n for n, p in ema.parameters.items() if id(p) not in held]
+    if strange:
+        raise ValueError(
+            f"the average is of another model's {', '.join(strange[:4])}: make it of this model, "
+            "under FSDP by a function given here"
         )

@@ -128,10 +128,11 @@ def test_a_gradient_left_from_before_does_not_count():
         ("chat", {}, "no objective 'chat'; there are"),
         ("match", {"smoothing": 0.1}, "smoothing 0.1: the labels of 'match' are no classes"),
         ("lm", {"optimizer": lambda m: torch.optim.SGD([m.norm.weight])}, "does not hold tokens."),
+        ("lm", {"ema": lambda m: EMA(tiny("gpt2", "lm"), DECAY)}, "another model's tokens.weight"),
         ("lm", {"dtype": torch.bfloat16, "kind": torch.bfloat16}, "tokens.weight is torch.bf"),
         ("lm", {"dtype": torch.float16, "kind": torch.float16}, "keeps weights in float32: call"),
     ],
-    ids=["objective", "smoothing", "optimizer", "bfloat16", "float16"],
+    ids=["objective", "smoothing", "optimizer", "average", "bfloat16", "float16"],
 )
 def test_what_cannot_be_learnt_is_refused(head, options, sentence):
     model = tiny("gpt2", "lm").to(options.pop("kind", torch.float32))
