@@ -152,7 +152,7 @@ class Places:
         return [name for table in self.tables for name in table.ids()]
 
     def picture(self, row: int, value: Any, base: Path | None) -> Any:
-        """Give the path of a picture: a file that was found, or what a table names from a folder."""
+        """Give the path of a picture: a file that was found, or one that a table names."""
         table, own = self.find(row)
         if table.files is not None:
             return str(table.files[own].path)

@@ -1,4 +1,6 @@
+import csv
 import os
+import random
 
 import pytest
 
@@ -589,3 +591,73 @@ def test_pictures_that_are_found_need_no_folder(tmp_path):
     assert rows.frame["image"].tolist() == [f"{tmp_path}/p/a.png"]
     assert len(read(tmp_path / "p/b.png", "images")) == 1
     assert told(tmp_path, "p", "images") == "p/b.png leads out of p: name or copy the file itself"
+
+
+SEEDS = {
+    "csv": b'text,label\n"a,b",x\n"c""\nd",y\n',
+    "tsv": b"text\tlabel\na\tb\n",
+    "jsonl": jsonl(
+        {"text": "aé", "label": 1, "x": [{"a": None}]}, {"text": "b", "label": 2}
+    ).encode(),
+    "parquet": parquet_of(text=["a", "bé"] * 20, label=["x", "y"] * 20, n=[1, None] * 20),
+}
+ODD = (
+    b'"',
+    b"\0",
+    b"\n",
+    b"\r",
+    b"\xff",
+    "\u2028".encode(),
+    b",",
+    b"\\ud83d",
+    b"{",
+    b"NaN",
+    b"1e999",
+)
+
+
+def damaged(data, draw):
+    """Put a few bytes in, take some out, or turn a bit."""
+    data = bytearray(data)
+    for _ in range(draw.choice([1, 1, 2, 5])):
+        at = draw.randrange(len(data))
+        data[at : at + draw.randrange(9)] = draw.choice([b"", *ODD, bytes([draw.randrange(256)])])
+        data = data or bytearray(b"x")
+    return bytes(data)
+
+
+def outcome(path):
+    try:
+        return len(read(path, "labelled_text"))
+    except DataError as error:
+        return str(error)
+
+
+def check_damage(folder, ending, rounds):
+    draw = random.Random(7)
+    found = []
+    for _ in range(rounds):
+        put(folder, {f"t.{ending}": damaged(SEEDS[ending], draw)})
+        found.append(outcome(folder / f"t.{ending}"))
+    said = [what for what in found if isinstance(what, str)]
+    assert len(said) > rounds / 4
+    assert all("\n" not in what and 20 < len(what) < 700 for what in said)
+
+
+@pytest.mark.parametrize("ending", SEEDS)
+def test_damage_gives_rows_or_one_sentence(tmp_path, ending):
+    check_damage(tmp_path, ending, rounds=25)
+
+
+@pytest.mark.scheduled
+@pytest.mark.parametrize("ending", SEEDS)
+def test_much_damage_gives_rows_or_one_sentence(tmp_path, ending):
+    check_damage(tmp_path, ending, rounds=2000)
+
+
+@pytest.mark.parametrize("content", [MAILS, "text,label\nx\n"], ids=["read", "refused"])
+def test_csv_has_its_own_limit_again_afterwards(tmp_path, content):
+    before = csv.field_size_limit()
+    put(tmp_path, {"m.csv": content})
+    outcome(tmp_path / "m.csv")
+    assert csv.field_size_limit() == before
