@@ -1,13 +1,11 @@
 """Where a number stopped being finite: the first place, in the forward pass or in the backward.
 
-The same forward and backward pass is run again. Every submodule is listened to: what goes in and
-what comes out is led through a view, whose gradient is that of this call alone, however many others
-read the same tensor. So of each call four things are known, in the order in which they happened:
-
-    forward   what it read, what it gave        backward   the gradient it got, those it passed on
+The same passes are run again. What goes into a submodule and what comes out is led through a view,
+whose gradient is that of this call alone, however many read the same tensor. So four things are
+known of each call: what it read and gave, the gradients it got and passed on, in their order.
 
 A call that read finite numbers and gave others is to blame, the innermost one first. What is
-computed between the calls is the doing of the module in whose call it happens; outside of all calls
+computed between calls is the doing of the module in whose call it happens; outside of all calls
 (a loss, or `encode` called by its name) it is laid to the nearest call.
 """
 
@@ -15,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,8 +30,8 @@ class Fault:
     """The first place that is not finite.
 
     `where` is "input", "parameter", "output", "loss" or "gradient"; `module` is a name as in
-    `named_modules` ('' for the whole), or a field of the batch; `kind` is the module's class;
-    `what` says NaN or Inf, how many of how many values, and where the first of them is.
+    `named_modules` ('' for the whole) or a field of the batch, `kind` the module's class; `what`
+    says NaN or Inf, how many of how many values, and where the first of them is.
     """
 
     module: str
@@ -149,22 +148,21 @@ def listen(record: Record, name: str, part: nn.Module, undo: ExitStack) -> None:
                 found = what(tensor)
                 if found and not call.read:
                     call.read, call.given = found, tensor.grad_fn is None
-        return watched((args, kwargs), lambda tensor: passed_on(record, call, tensor))
+        return watched((args, kwargs), partial(passed_on, record, name, kind, "what it read"))
 
     def after(_: nn.Module, _args: Any, output: Any) -> Any:
         if not record.forward:
             return output
         call = record.open.pop()
-        found = [text for tensor in tensors_of(output) if (text := what(tensor))]
-        call.gave = found[0] if found else None
+        call.gave = next(filter(None, map(what, tensors_of(output))), None)
         record.calls.append(call)
-        return watched(output, lambda tensor: arrived(record, call, tensor))
+        return watched(output, partial(arrived, record, call))
 
     undo.enter_context(part.register_forward_pre_hook(before, with_kwargs=True))
     undo.enter_context(part.register_forward_hook(after))
     for own, parameter in part.named_parameters(recurse=False):
         if parameter.requires_grad:
-            hook = parameter_hook(record, name, kind, own)
+            hook = partial(passed_on, record, name, kind, f"its {own}")
             undo.enter_context(parameter.register_hook(hook))
 
 
@@ -206,20 +204,11 @@ def arrived(record: Record, call: Call, gradient: Tensor) -> None:
     call.got = record.heard = True
 
 
-def passed_on(record: Record, call: Call, gradient: Tensor) -> None:
-    """Hear the gradient that a call passes on to what it read."""
+def passed_on(record: Record, module: str, kind: str, to: str, gradient: Tensor) -> None:
+    """Hear the gradient that a call passes on to what it read, or to a parameter."""
     found = None if record.gradient else what(gradient)
     if found:
-        record.gradient = Fault(call.module, call.kind, "gradient", f"of what it read, {found}")
-
-
-def parameter_hook(record: Record, module: str, kind: str, own: str) -> Callable[[Tensor], None]:
-    def hook(gradient: Tensor) -> None:
-        found = None if record.gradient else what(gradient)
-        if found:
-            record.gradient = Fault(module, kind, "gradient", f"of its {own}, {found}")
-
-    return hook
+        record.gradient = Fault(module, kind, "gradient", f"of {to}, {found}")
 
 
 def last(name: str) -> str:
@@ -227,8 +216,8 @@ def last(name: str) -> str:
 
 
 def in_batch(batch: Mapping[str, Tensor]) -> Fault | None:
-    found = ((name, what(tensor)) for name, tensor in batch.items())
-    return next((Fault(n, BATCH, "input", text) for n, text in found if text), None)
+    found = (Fault(n, BATCH, "input", text) for n, t in batch.items() if (text := what(t)))
+    return next(found, None)
 
 
 def in_parameters(module: nn.Module) -> Fault | None:

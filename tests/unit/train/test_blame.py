@@ -244,20 +244,26 @@ def test_a_backward_between_modules_is_laid_to_the_call_around_or_to_the_nearest
     assert "computed outside of every module's call, has 8 NaN" in outside.what
 
 
+class Sum(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+
+    def forward(self, x):
+        return x + BackwardOfZero.apply(self.weight)
+
+
 def test_a_parameter_whose_own_gradient_is_bad_is_named():
-    class Sum(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.weight = nn.Parameter(torch.ones(3))
-
-        def forward(self, x):
-            return x + BackwardOfZero.apply(self.weight)
-
     model = nn.Sequential(nn.Linear(2, 3), Sum())
     fault = find_fault(model, lambda: model(torch.ones(4, 2)).sum())
-    assert fault == Fault(
-        "1", "Sum", "gradient", "of its weight, 3 NaN of 3 values, the first at (0,)"
-    )
+    text = "of its weight, 3 NaN of 3 values, the first at (0,)"
+    assert fault == Fault("1", "Sum", "gradient", text)
+
+
+def test_of_several_parameters_the_one_nearest_to_the_loss_is_named():
+    model = nn.ModuleDict({"late": Sum(), "early": Sum()})
+    fault = find_fault(model, lambda: model["late"](model["early"](torch.ones(4, 3))).sum())
+    assert fault.module == "late"
 
 
 def test_gradients_whose_common_norm_overflows_are_said_so():
@@ -276,6 +282,19 @@ def test_infinity_that_is_masked_out_is_no_fault():
 
     model = nn.Sequential(nn.Linear(3, 2), Masked(), nn.Softmax(-1))
     assert find_fault(model, lambda: model(torch.ones(4, 3))[:, 0].sum()) is None
+
+
+def test_a_part_that_runs_without_gradients_is_heard():
+    def run(first, second):
+        with torch.no_grad():
+            hidden = first(torch.ones(4, 3))
+            hidden = first(hidden.requires_grad_())  # a leaf that wants a gradient and gets none
+        return second(hidden).sum()
+
+    for first, blamed_ in ((nn.Linear(3, 3), None), (LogOfNegative(), "0")):
+        model = nn.Sequential(first, nn.Linear(3, 2))
+        fault = find_fault(model, lambda model=model: run(*model))
+        assert (fault and fault.module) == blamed_
 
 
 def test_a_gradient_that_reaches_no_parameter_is_no_fault():

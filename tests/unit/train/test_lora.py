@@ -144,6 +144,17 @@ def test_the_error_is_the_share_of_the_change_that_the_dtype_loses():
     assert torch.equal(model[0].weight, torch.ones(3, 4, dtype=torch.bfloat16))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_merged_weight_is_the_nearest_to_the_sum(dtype):
+    model = adapted("gpt2", "lm", dtype=dtype, alpha=0.3)
+    sums = {n: x.weight.detach().double() + x.change() for n, x in adapters_of(model).items()}
+    merge_lora(model, most=1.0)
+    unit = torch.finfo(dtype).eps / 2
+    for name, total in sums.items():
+        lost = (model.get_submodule(name).weight.detach().double() - total).abs()
+        assert bool((lost <= unit * total.abs() + torch.finfo(dtype).tiny * unit).all())
+
+
 @pytest.mark.parametrize("std", [0.3, 1e-3])
 def test_float32_always_passes(std):
     model = adapted("gpt2", "lm", dtype=torch.float32, std=std)
