@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from zoo.data.errors import DataError
+from zoo.data.errors import DataError, listed
 from zoo.data.files import (
     PICTURES,
     TABLES,
@@ -21,7 +21,7 @@ from zoo.data.files import (
     lines_of,
     open_plain,
 )
-from zoo.data.kinds import KINDS
+from zoo.data.kinds import KINDS, SPLIT_NAMES
 from zoo.data.tables import Table, read_table
 
 LARGEST = 2**30  # bytes of a document
@@ -55,6 +55,19 @@ def gather(sources: Sequence[Source], kind: str, lines: bool, longest: int) -> F
         return Found([labelled(table) for table in documents(texts)], True)
     require(pictures if images else [], kind, TABLES + (PICTURES if images else ()))
     return Found([PICTURE_ROWS[kind](pictures)], kind == "labelled_images")
+
+
+def check_classes(found: Found, labels: Sequence[str] | None) -> None:
+    """Raise DataError when the folders that files are in can hardly be meant as their classes."""
+    if not found.classes or labels is not None:
+        return
+    names = sorted({*found.tables[0].frame["label"]})
+    if len(names) == 1 or all(name.lower() in SPLIT_NAMES for name in names):
+        raise DataError(
+            f"{found.tables[0].source.where} and all others would be of class {listed(names)}, "
+            "after the folders they are in: name the folder above those of two classes or more, "
+            "a table with a column 'label', or `labels`"
+        )
 
 
 def require(sources: Sequence[Source], kind: str, endings: Sequence[str]) -> None:

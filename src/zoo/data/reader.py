@@ -19,7 +19,7 @@ import pandas as pd
 from zoo.data.cells import fit_columns
 from zoo.data.errors import DataError, listed
 from zoo.data.files import Source, find_sources
-from zoo.data.gather import gather
+from zoo.data.gather import check_classes, gather
 from zoo.data.kinds import KINDS, TRAIN
 from zoo.data.pictures import find_picture, read_pictures
 from zoo.data.rows import Rows
@@ -61,6 +61,7 @@ def read(
     if not given:
         raise DataError(f"no files to read {kind} from: name files or folders")
     found = gather(find_sources(given), kind, lines, longest)
+    check_classes(found, labels)
     tables = [renamed(table, columns or {}) for table in found.tables]
     for table in tables:
         fit_columns(table, kind)

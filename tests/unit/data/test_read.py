@@ -240,17 +240,18 @@ BAD = {
         "cannot be read)",
     ),
     "a picture cut short": (
-        {"cat/a.png": png(1, (90, 91))[:-30], "cat/b.png": png(2)}, "cat", "labelled_images", {},
+        {"cat/a.png": png(1, (90, 91))[:-30], "cat/b.png": png(2)}, "cat", "labelled_images",
+        {"labels": ["cat"]},
         "cat/a.png: image cat/a.png is cut short or damaged (image file is truncated): get it "
         "again",
     ),
     "a picture that is none": (
-        {"cat/a.png": b"hello"}, "cat", "labelled_images", {},
+        {"cat/a.png": b"hello"}, "cat", "labelled_images", {"labels": ["cat"]},
         "cat/a.png: image cat/a.png is damaged, or no JPEG, PNG, GIF, WEBP, BMP, TIFF, AVIF: get "
         "it again",
     ),
     "a picture that is none, only opened": (
-        {"cat/a.png": b"hello"}, "cat", "labelled_images", {"decode": False},
+        {"cat/a.png": b"hello"}, "cat", "images", {"decode": False},
         "cat/a.png: image cat/a.png is damaged, or no JPEG, PNG, GIF, WEBP, BMP, TIFF, AVIF: get "
         "it again",
     ),
@@ -268,6 +269,17 @@ BAD = {
         {"t/a.csv": "image\n../x.png\n", "x.png": png()}, "t/a.csv", "images", {},
         "t/a.csv line 2: image '../x.png' leads out of t; move it there, or give the `folder` that "
         "pictures are named from",
+    ),
+    "texts that lie in no folders of classes": (
+        {"m/mails.txt": "ham hello", "m/more.txt": "spam buy"}, "m", "labelled_text", {},
+        "m/mails.txt and all others would be of class 'm', after the folders they are in: name the "
+        "folder above those of two classes or more, a table with a column 'label', or `labels`",
+    ),
+    "splits that would be classes": (
+        {"p/train/a.png": png(1), "p/Test/b.png": png(2)}, "p", "labelled_images", {},
+        "p/Test/b.png and all others would be of class 'Test', 'train', after the folders they are "
+        "in: name the folder above those of two classes or more, a table with a column 'label', or "
+        "`labels`",
     ),
     "a picture without a caption": (
         {"p/a.png": png(), "p/a.txt": "a cat", "p/b.png": png()}, "p", "pairs", {},
@@ -512,7 +524,7 @@ GOOD = {
         "caption", ["a cat"],
     ),
     "a picture that is only opened": (
-        {"cat/a.png": png(1, (90, 91))[:-30]}, "cat", "labelled_images", {"decode": False},
+        {"cat/a.png": png(1, (90, 91))[:-30]}, "cat", "images", {"decode": False},
         "id", ["a.png"],
     ),
     "a folder with a table of its pictures": (

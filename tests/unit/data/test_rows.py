@@ -78,11 +78,11 @@ NAMED = {
         "labelled_text", ["train"], ["train", "test"],
     ),
     "folders above classes": (
-        {"d/train/cat/1.png": png(1), "d/dev/cat/2.png": png(2)},
+        {"d/train/cat/1.png": png(1), "d/dev/dog/2.png": png(2)},
         "labelled_images", ["d"], ["valid", "train"],
     ),
     "classes of texts": (
-        {"d/train/test/train.txt": "a", "d/dev/test/x.txt": "b"},
+        {"d/train/test/train.txt": "a", "d/dev/x/x.txt": "b"},
         "labelled_text", ["d"], ["valid", "train"],
     ),
     "folders of pictures": (
