@@ -170,11 +170,9 @@ def watched(values: Any, look: Callable[[Tensor], Any]) -> Any:
     """Give the same values, each tensor with a gradient as a view of its own that is looked at."""
 
     def view(value: Any) -> Any:
-        if not isinstance(value, Tensor) or not value.requires_grad:
+        if not isinstance(value, Tensor) or not value.requires_grad or not torch.is_grad_enabled():
             return value
         seen = value.view_as(value)
-        if not seen.requires_grad:  # gradients are off here
-            return value
         seen.register_hook(look)
         return seen
 
