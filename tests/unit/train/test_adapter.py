@@ -115,6 +115,8 @@ def test_the_settings_say_what_was_learnt(tmp_path):
     save_adapter(adapted("bert", "token", alpha=2.5), tmp_path)
     config, _ = files(tmp_path)
     assert (config["fan_in_fan_out"], config["lora_alpha"]) == (False, 2.5)
+    save_adapter(adapted("gpt2", "token", targets=["*.mlp.up", "head.linear"]), tmp_path)
+    assert files(tmp_path)[0]["fan_in_fan_out"]  # of some, at least
     assert sorted(os.listdir(tmp_path)) == ["adapter_config.json", "adapter_model.safetensors"]
 
 
