@@ -31,7 +31,7 @@ def environment(**changes):
     return kept | fixed | {"PYTHONPATH": str(ROOT / "src")} | changes
 
 
-def call(*words, stdin="", cwd=None, **changes):
+def call(*words, stdin="", cwd=None, limit=SECONDS, **changes):
     """Run `zoo WORDS` and give its answer."""
     done = subprocess.run(
         [sys.executable, "-m", "zoo", *map(str, words)],
@@ -39,7 +39,7 @@ def call(*words, stdin="", cwd=None, **changes):
         capture_output=True,
         encoding="utf-8",
         env=environment(**changes),
-        timeout=SECONDS,
+        timeout=limit,
         cwd=cwd,
         check=False,
     )

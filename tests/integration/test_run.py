@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from integration.forks import Forks
 from integration.lessons import FAMILIES, WRITERS, config_of, table_of
 from zoo import load
+from zoo.data import DataError
 from zoo.train.lock import Lock
 from zoo.train.log import read_log
 from zoo.train.run import train
@@ -201,3 +202,43 @@ def test_steps_do_not_depend_on_what_ran_before(tmp_path, files, family):
         torch.manual_seed(number)
         train(config, tmp_path / str(number), quiet=True)
     assert_same(tmp_path / "0", tmp_path / "1")
+
+
+def test_a_run_does_not_start_on_rows_that_leak_unless_told_to(tmp_path, files):
+    for split in ("train", "valid"):
+        (tmp_path / "texts" / split).mkdir(parents=True)
+        for file in sorted((files / "gpt2").glob("*.txt"))[:: 1 if split == "train" else 7]:
+            (tmp_path / "texts" / split / file.name).write_bytes(file.read_bytes())
+    checked = config_of("gpt2", tmp_path / "texts", steps=3, data={"check": True})
+    with pytest.raises(
+        DataError, match=r"not fit to learn from: .*train.*valid.*data\.check=false"
+    ):
+        train(checked, tmp_path / "checked", quiet=True)
+    assert not (tmp_path / "checked" / "checkpoints").exists()
+    told = config_of("gpt2", tmp_path / "texts", steps=3)
+    assert train(told, tmp_path / "told", quiet=True).step == 3
+
+
+BAD = {
+    "no file": (lambda place: place / "none", "is not there"),
+    "an empty file": (lambda place: written(place / "a.txt", b""), "empty"),
+    "not UTF-8": (lambda place: written(place / "a.txt", b"caf\xe9 " * 9), "UTF-8"),
+    "cut parquet": (lambda place: written(place / "a.parquet", b"PAR1\x00\x00"), "parquet"),
+    "another column": (lambda place: written(place / "a.csv", b"body\nhello\n"), "text"),
+    "a broken line": (lambda place: written(place / "a.jsonl", b'{"text": "a"}\n{"te'), "line 2"),
+}
+
+
+def written(path, data):
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_files_are_told_and_leave_no_run_that_could_be_taken_for_one(tmp_path, what):
+    make, said = BAD[what]
+    config = config_of("gpt2", make(tmp_path))
+    with pytest.raises(DataError, match=f"(?i){said}"):
+        train(config, tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run" / "model").exists()
+    assert not (tmp_path / "run" / "checkpoints").exists()

@@ -55,6 +55,18 @@ def exact(view: View) -> Iterator[Finding]:
 
 def near(view: View) -> Iterator[Finding]:
     """Find rows of nearly equal content."""
+    found = near_groups(view)
+    across = [group for group in found if spans(view, group)]
+    yield from leak(view, across, "error", "near duplicates", "nearly equal")
+    if view.kind not in ("answers", "pairs"):  # there one content has many rows by nature
+        within = [group for group in found if not spans(view, group)]
+        yield from repeated(view, within, "near duplicates", "nearly equal")
+    if view.labels:
+        yield from conflicts(view, found, "near duplicates", "nearly equal")
+
+
+def near_groups(view: View) -> list[list[int]]:
+    """Give the groups of rows whose content is nearly equal, and not only equal."""
     kind = KINDS[view.kind]
     keys = content(view, kind.key, folded=True)
     usable = [i for i in range(len(view.ids)) if says_something(view, i)]
@@ -78,13 +90,7 @@ def near(view: View) -> Iterator[Finding]:
     for group in groups.lists():
         if len({keys[firsts[k]] for k in group}) > 1:  # else they are equal, and told already
             found.append(sorted(i for k in group for i in copies[k]))
-    across = [group for group in found if spans(view, group)]
-    yield from leak(view, across, "error", "near duplicates", "nearly equal")
-    if view.kind not in ("answers", "pairs"):  # there one content has many rows by nature
-        within = [group for group in found if not spans(view, group)]
-        yield from repeated(view, within, "near duplicates", "nearly equal")
-    if view.labels:
-        yield from conflicts(view, found, "near duplicates", "nearly equal")
+    return found
 
 
 def join_near_texts(sets: Sequence[UInt64[np.ndarray, " _"]], groups: Groups) -> None:

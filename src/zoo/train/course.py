@@ -23,6 +23,7 @@ from zoo.checkpoint.packaged import find
 from zoo.config import ConfigError, typed
 from zoo.data import DataError, Rows, read
 from zoo.data.order import seed_of
+from zoo.data.together import together
 from zoo.images import ImageProcessor
 from zoo.models import MODELS, family_of, preset
 from zoo.models.spec import ModelSpec
@@ -96,7 +97,8 @@ def read_rows(config: RunConfig, head: str, world: World) -> Rows:
             materialise(data.source, **where)
         world.barrier()
         files = (materialise(data.source, **where),)
-    return read(files, kind, labels=data.labels, columns=data.columns or None, valid=data.valid)
+    rows = read(files, kind, labels=data.labels, columns=data.columns or None, valid=data.valid)
+    return together(rows) if data.together else rows
 
 
 def prepare(config: RunConfig, folder: Path, world: World) -> Course:

@@ -14,7 +14,7 @@ from torch import Tensor
 from zoo.evaluate.measure import measure
 from zoo.models import load
 from zoo.train.card import CURVES, write_card
-from zoo.train.config import RunConfig
+from zoo.train.config import RunConfig, differences, read_recipe, recipes
 from zoo.train.judge import averaged, plain_batches
 from zoo.train.lora import merge_lora
 from zoo.train.record import write_json
@@ -84,10 +84,17 @@ def measured(run: Any, folder: Path) -> dict[str, float]:
 
 
 def reached(config: RunConfig, version: str, metrics: dict[str, float]) -> bool | None:
-    """Tell whether the recipe reached what it states; None where these rows are not its own."""
+    """Tell whether the recipe reached what it states.
+
+    None where it states nothing: of other rows, and of one of ours with other settings.
+    """
     goal = config.reaches
     if goal.metric not in metrics or goal.data not in (None, version):
         return None
+    if config.name in recipes():
+        stated, table = as_table(read_recipe(config.name)), as_table(config)
+        if differences(stated, table):
+            return None
     value = metrics[goal.metric]
     low = -float("inf") if goal.at_least is None else goal.at_least
     high = float("inf") if goal.at_most is None else goal.at_most

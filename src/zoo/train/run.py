@@ -161,10 +161,13 @@ def about_data(config: RunConfig, folder: Path, course: Course) -> dict[str, Any
     findings: list[str] = []
     if config.data.check:
         report = inspect(rows)
-        if not report.passed:
+        wrong = [finding for finding in report.findings if finding.level == "error"]
+        if wrong:
+            more = f", and {len(wrong) - 1} more" if wrong[1:] else ""
             raise DataError(
-                f"the data are not fit to learn from:\n{report.text()}\nRepair them, or let them "
-                "pass with --set data.check=false"
+                f"the rows are not fit to learn from: {wrong[0].check}: {wrong[0].text}{more}. "
+                "`zoo data check` shows all. Repair them; data.together=true puts copies that splits "
+                "share into one, and data.check=false lets everything pass"
             )
         findings = [finding.text for finding in report.findings]
     counts = rows.frame["split"].value_counts()
