@@ -250,16 +250,24 @@ def test_tensors_are_the_runs_own_memory():
 
 
 def test_a_state_that_was_given_stays_its_owners():
-    """Without `take` two runs restored from the same tensors do not share memory."""
-    held = saved(state_of(0, 2))
-    one, other = state_of(1), state_of(2)
-    one.restore(*held)
-    other.restore(*held)
-    train(one.model, one.optimizer, 1)
-    assert same(
-        {n: t.clone() for n, t in other.tensors().items() if "generator" not in n},
-        {n: t for n, t in held[1].items() if "generator" not in n},
-    )
+    """Without `take` runs that are restored from the same tensors share no memory."""
+    facts, tensors = saved(state_of(0, 2))
+    before = {name: tensor.clone() for name, tensor in tensors.items()}
+    state = state_of(1)
+    state.restore(facts, tensors)
+    train(state.model, state.optimizer, 1)
+    assert same(tensors, before)
+
+
+def test_a_rate_that_is_a_tensor_stays_the_same_one():
+    """A captured graph reads it where it was."""
+    make = OPTIMIZERS["a rate that is a tensor"]
+    held = saved(state_of(0, 1, make))
+    state = state_of(1, 0, make)
+    rate = state.optimizer.param_groups[0]["lr"].zero_()
+    state.restore(*held)
+    assert state.optimizer.param_groups[0]["lr"] is rate
+    assert rate == 0.125
 
 
 def draws():
