@@ -188,8 +188,8 @@ BAD = {
         "-f LATIN1 -t UTF-8",
     ),
     "a csv that is not UTF-8": (
-        {"m.csv": "text,label\nab,x\nné,x\n".encode("latin1")}, "m.csv", "labelled_text", {},
-        "m.csv line 3 is not UTF-8: byte 0xe9 at offset 17; save it as UTF-8, for instance by "
+        {"m.csv": b"text,label\n\xc3\xa9b,x\nn\xe9,x\n"}, "m.csv", "labelled_text", {},
+        "m.csv line 3 is not UTF-8: byte 0xe9 at offset 18; save it as UTF-8, for instance by "
         "iconv -f LATIN1 -t UTF-8",
     ),
     "UTF-16": (
