@@ -80,7 +80,10 @@ def load_adapter(model: Model, folder: str | Path) -> list[str]:
             part.alpha = alpha_of(path, config, part)
         made[name] = build(model, path, name, count, parts, rate)
     whole = read_whole(model, path, rest)
-    refuse_shared(model, list(made), list(whole))
+    try:
+        refuse_shared(model, list(made), list(whole))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from None
     install(model, made, list(whole))
     named = names_of(model)
     with torch.no_grad():

@@ -288,6 +288,8 @@ FAULTS = [
      r"GPT2 with head 'lm' has no '.*lora_magnitude_vector'"),
     ("a norm of another width", {}, {f"{STEM}transformer.ln_f.weight": torch.ones(21)},
      r"what it holds for norm.weight does not fit"),
+    ("a layer twice", {}, {f"{STEM}transformer.h.0.mlp.c_fc.weight": torch.ones(20, 36)},
+     r"blocks.0.mlp.up.weight is trained and adapted"),
     ("a tied table", {}, {f"{STEM}transformer.wte.weight": torch.ones(97, 20)},
      r"tokens.weight is tied to another here"),
     ("the table's second name", {}, {f"{STEM}lm_head.weight": torch.ones(97, 20)},
