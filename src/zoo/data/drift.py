@@ -17,7 +17,9 @@ LITTLE is a warning, of at least MUCH an error.
 
 Words as a whole are compared by the Jensen-Shannon distance (0 equal, 1 nothing in common) of
 their shares of all words, less what chance adds to it, (k - 1) (1/n + 1/m) / (8 ln 2) for k words.
-Its own bounds are measured, not derived: halves of a book or of a mailbox stay below 0.1.
+Its bounds are measured, not derived. Random halves of 233 speeches, of Moby-Dick's chapters and of
+5,916 mails stand 0.02 to 0.04 apart, pieces of 5,000 words of one of the books 0.22 at most, the
+speeches and Moby-Dick 0.28.
 """
 
 import math
@@ -39,7 +41,7 @@ from zoo.data.view import View
 RISK = 1e-3  # of any false alarm about drift in one report
 FAMILIES = 4  # features, words, labels, missing cells: RISK is split evenly
 LITTLE, MUCH = 0.1, 0.3  # KS distance, or a difference of shares
-APART, FAR = 0.3, 0.5  # Jensen-Shannon distance of words
+APART, FAR = 0.25, 0.4  # Jensen-Shannon distance of words
 TOKENS = 5000  # below it the Jensen-Shannon distance is not looked at
 RARE = 5  # rows expected
 

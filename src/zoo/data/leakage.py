@@ -131,7 +131,7 @@ def moments_of(values: Sequence[Any], view: View) -> list[float]:
 def number(value: Any) -> float | None:
     try:
         found = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return found if math.isfinite(found) and not isinstance(value, bool) else None
 

@@ -14,6 +14,7 @@ it (words, labels, columns) is cut, the rarest first, and says how much.
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from zoo.data.leakage import is_missing, seconds
+from zoo.data.leakage import is_missing, number, seconds
 from zoo.data.looks import CHANNELS
 from zoo.data.rows import Rows
 from zoo.data.view import View, view_of
@@ -34,6 +35,10 @@ VALUES = 12  # of a column that has few
 # bytes of JSON: together with the features less than 64 kB
 MOST_WORDS, MOST_LABELS, MOST_COLUMNS = 16_000, 20_000, 12_000
 DIGITS = 9  # a quantile is rounded to as many, and then compared as it is written
+
+
+WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?", re.ASCII)
+FRACTION = re.compile(r"[+-]?\d{0,18}\.?\d{1,18}(e[+-]?\d{1,2})?", re.ASCII | re.IGNORECASE)
 
 
 def statistics(rows: Rows) -> dict[str, Any]:
@@ -184,7 +189,9 @@ def describe(values: Sequence[Any]) -> dict[str, Any]:
     type_ = type_of(there)
     about: dict[str, Any] = {"type": type_, "missing": len(values) - len(there)}
     if type_ in ("whole number", "number"):
-        about["low"], about["high"] = float(min(there)), float(max(there))
+        finite = [x for x in map(number, there) if x is not None]
+        if finite:
+            about["low"], about["high"] = min(finite), max(finite)
     elif type_ in ("text", "true or false"):
         counts = Counter(map(str, there))
         about["distinct"] = len(counts)
@@ -194,21 +201,34 @@ def describe(values: Sequence[Any]) -> dict[str, Any]:
 
 
 def type_of(values: Sequence[Any]) -> str:
-    """Name what a column holds, whichever format it came from."""
-    if not values:
-        return "empty"
-    found = {type_of_one(value) for value in values}
+    """Name what a column holds, whichever format it came from: in a csv all is text."""
+    written = {type_of_text(value) for value in values if isinstance(value, str)}
+    others = {type_of_one(value) for value in values if not isinstance(value, str)}
+    # a text may be a number or a date
+    found = {joined(written, "text"), joined(others, "mixed")} - {"empty"}
+    return joined(found, "mixed")
+
+
+def joined(types: Iterable[str], otherwise: str) -> str:
+    """Give the one name for several types."""
+    found = set(types)
     if found == {"whole number", "number"}:
         return "number"
-    if found == {"text", "time"}:  # a text may be a date
-        return "text"
-    return found.pop() if len(found) == 1 else "mixed"
+    return found.pop() if len(found) == 1 else otherwise if found else "empty"
+
+
+def type_of_text(text: str) -> str:
+    if WHOLE.fullmatch(text):
+        return "whole number"
+    if FRACTION.fullmatch(text):
+        return "number"
+    if text.casefold() in ("true", "false"):
+        return "true or false"
+    dated = len(text) >= 10 and text[:4].isdigit() and seconds(text) is not None
+    return "time" if dated else "text"
 
 
 def type_of_one(value: Any) -> str:
-    if isinstance(value, str):
-        dated = len(value) >= 10 and value[:4].isdigit() and seconds(value) is not None
-        return "time" if dated else "text"
     if isinstance(value, bool | np.bool_):
         return "true or false"
     if isinstance(value, int | np.integer):

@@ -105,6 +105,13 @@ TYPES = [
     ([["a"], ["b", "c"]], "list"),
     ([{"a": 1}], "record"),
     ([1, "a"], "mixed"),
+    ([1, "2"], "whole number"),
+    (["1", "-20", "3.0"], "whole number"),
+    (["1", "2.5", ".5", "1e-3"], "number"),
+    (["1", "two"], "text"),
+    (["True", "false"], "true or false"),
+    (["nan", "inf"], "text"),
+    ([10**400, 1], "whole number"),
     ([], "empty"),
 ]
 
@@ -127,7 +134,9 @@ def test_a_column_is_described():
         "distinct": 2,
         "values": {"a": 1, "b": 2},
     }
-    many = describe([str(k) for k in range(13)])
+    assert describe(["2", "10"]) == {"type": "whole number", "missing": 0, "low": 2.0, "high": 10.0}
+    assert describe([float("inf"), 10**400, 3])["high"] == 3.0
+    many = describe([f"n{k}" for k in range(13)])
     assert many == {"type": "text", "missing": 0, "distinct": 13}
 
 
