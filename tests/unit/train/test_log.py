@@ -243,6 +243,13 @@ def test_tensorboard_shows_each_step_once_after_going_on(tmp_path):
     }
 
 
+def test_after_sync_tensorboard_shows_what_was_written(tmp_path):
+    with Log(tmp_path, tensorboard=True) as log:
+        log.write({"step": 0, "loss": 1.0})
+        log.sync()
+        assert events(tmp_path) == {"loss": [(0, 1.0)]}
+
+
 def test_tensorboard_is_not_written_unless_asked_for(tmp_path):
     written(tmp_path, 2)
     assert [p.name for p in Path(tmp_path).iterdir()] == [FILE]

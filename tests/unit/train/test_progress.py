@@ -2,11 +2,13 @@
 
 import io
 import itertools
+import os
 import sys
+import termios
 
 import pytest
 
-from zoo.train.progress import Pace, Progress, hours, short
+from zoo.train.progress import Pace, Progress, has_room, hours, open_bar, short
 
 
 class Terminal(io.StringIO):
@@ -105,6 +107,17 @@ def test_what_is_said_meanwhile_has_a_line_of_its_own(monkeypatch):
 def test_a_bar_that_is_not_wanted_is_lines(monkeypatch, environment, bar):
     text = shown(monkeypatch, **environment)
     assert ("|" in text, "step 9 of 9" in text) == (bar, not bar)
+
+
+@pytest.mark.parametrize(
+    ("size", "room"), [((0, 0), False), ((24, 0), False), ((0, 80), False), ((24, 80), True)]
+)
+def test_a_terminal_without_a_size_has_no_room_for_a_bar(size, room):
+    ends = os.openpty()
+    termios.tcsetwinsize(ends[1], size)
+    with os.fdopen(ends[0]), os.fdopen(ends[1], "w") as terminal:
+        assert has_room(terminal) == room
+        assert (open_bar(terminal, 3, 0) is not None) == room
 
 
 def test_a_bar_has_no_colour(monkeypatch):
