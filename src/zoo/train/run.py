@@ -166,8 +166,8 @@ def about_data(config: RunConfig, folder: Path, course: Course) -> dict[str, Any
             more = f", and {len(wrong) - 1} more" if wrong[1:] else ""
             raise DataError(
                 f"the rows are not fit to learn from: {wrong[0].check}: {wrong[0].text}{more}. "
-                "`zoo data check` shows all. Repair them; data.together=true puts copies that splits "
-                "share into one, and data.check=false lets everything pass"
+                "`zoo data check` shows all. Repair them; data.together=true puts copies into one "
+                "split, and data.check=false lets everything pass"
             )
         findings = [finding.text for finding in report.findings]
     counts = rows.frame["split"].value_counts()
