@@ -162,6 +162,14 @@ def test_a_windows_name_says_where_it_is(packed):
     ]
 
 
+def test_a_masked_windows_name_tells_the_text_between_its_ends(pieces):
+    sample = -(-int(pieces.ends[0]) // 9)
+    assert Masked(pieces, PIECES, 11).names([0, sample]) == [
+        "tokens 0 to 8, from text 0",
+        f"tokens {9 * sample} to {9 * sample + 8}, from text {sum(pieces.ends <= 9 * sample)}",
+    ]
+
+
 def test_masked_windows_show_the_text_again_where_labels_are_put_in(pieces):
     masked = Masked(pieces, PIECES, 11)
     batch = made(masked)
