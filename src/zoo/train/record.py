@@ -13,7 +13,7 @@ import torch
 from zoo import __version__
 from zoo.config import ConfigError
 from zoo.train.config import RunConfig, differences
-from zoo.train.settings import as_table
+from zoo.train.settings import as_table, from_table
 
 FORMAT = "zoo run 1"
 NAME = "run.json"
@@ -44,7 +44,8 @@ def check_config(folder: Path, config: RunConfig) -> None:
                 "give another --out"
             )
         return
-    changed = differences(record["config"], as_table(config))
+    begun = as_table(from_table(RunConfig, record["config"]))  # keys that are newer have defaults
+    changed = differences(begun, as_table(config))
     if changed:
         told = ", ".join(f"{key} was {old!r} and is {new!r}" for key, (old, new) in changed.items())
         raise ConfigError(

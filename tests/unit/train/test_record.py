@@ -44,6 +44,15 @@ def test_another_config_is_told_key_by_key(tmp_path):
         check_config(tmp_path, OTHER)
 
 
+def test_a_run_of_before_a_key_existed_goes_on(tmp_path):
+    record = write_record(tmp_path, OTHER)
+    del record["config"]["data"]["together"], record["config"]["lora"]
+    write_json(tmp_path / "run.json", record)
+    check_config(tmp_path, OTHER)
+    with pytest.raises(ConfigError, match=r"train\.batch was 7 and is 32"):
+        check_config(tmp_path, ONE)
+
+
 def test_other_data_are_told(tmp_path):
     write_record(tmp_path, ONE)
     check_data(tmp_path, "sha256:1")  # nothing is known yet
