@@ -7,7 +7,8 @@ do not simply add up; but it reads nothing of a row except its two vectors.
     2  L(f_1, ..., f_n, scale, bias) and its gradients by these, over all pieces and processes
     3  each piece again, with a graph, from dL/df_i backward
 
-Each piece is embedded twice, with the same random numbers, so dropout drops the same.
+Each piece is embedded twice, with the same random numbers, so dropout drops the same; the
+generators end where one pass over all pieces leaves them.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,7 +45,6 @@ def cached_backward(
         for batch in micros:
             before.append(generators(device))
             pieces.append(act(embed, batch))
-    after = generators(device)
     images, texts, scales, biases = zip(*pieces, strict=True)
     one, other, scale = leaf(torch.cat(images)), leaf(torch.cat(texts)), leaf(scales[0])
     bias = None if biases[0] is None else leaf(biases[0])
@@ -61,7 +61,6 @@ def cached_backward(
             made = [x for x in act(embed, batch) if x is not None]
             given = [side[number] for side in sides] + (shared if last else [])
             torch.autograd.backward(made[: len(given)], given)
-    restore(after, device)
     return loss.detach()
 
 

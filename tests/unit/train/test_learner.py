@@ -8,7 +8,7 @@ from torch import nn
 
 from unit.models.tiny import LEARNED, MAIN, example, labelled, tiny
 from unit.train.learning import DECAY, held, learner, noisy, rows, same, single, spoilt
-from zoo.objectives import OBJECTIVES
+from zoo.objectives import IGNORE, OBJECTIVES
 from zoo.train import TrainingError, make_optimizer, train_step
 from zoo.train.ema import EMA
 from zoo.train.learner import Learner, Result
@@ -149,6 +149,14 @@ def test_weights_that_are_not_trained_need_no_optimizer():
     fresh = tiny("gpt2", "lm")
     assert torch.equal(model.blocks[0].mlp.up.weight, fresh.blocks[0].mlp.up.weight)
     assert not torch.equal(model.norm.weight, fresh.norm.weight)
+
+
+@pytest.mark.parametrize("size", [4, 2], ids="{} rows a piece".format)
+def test_a_batch_of_which_nothing_counts_costs_nothing(size):
+    one = learner("gpt2", "token")
+    batch = labelled("gpt2", "token", one.model)
+    batch["labels"] = torch.full_like(batch["labels"], IGNORE)
+    assert one.step(rows(batch, size), 1e-2) == Result(0.0, 0.0)
 
 
 def test_no_batch_is_refused():

@@ -176,9 +176,12 @@ def test_an_infinite_gradient_of_a_finite_loss_stops_the_run():
         return model.weight.abs().sqrt().sum()  # 0 at 0, where the slope is infinite
 
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    with pytest.raises(TrainingError, match=r"the loss is 0.0 and the gradient's norm (nan|inf)"):
-        train_step(model, target(0.0), steep, optimizer, rate=1.0)
+    said = r"step 4: the loss is 0.0 and the gradient's norm (nan|inf)"
+    with pytest.raises(TrainingError, match=said) as caught:
+        next(fit(model, [target(0.0)], steep, optimizer, rate=lambda step: 1.0, start=4))
     assert model.weight.item() == 0.0
+    assert caught.value.loss == 0.0
+    assert not math.isfinite(caught.value.norm)
 
 
 def test_a_step_brings_parameters_back_into_their_range():
