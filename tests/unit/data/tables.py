@@ -6,6 +6,18 @@ import pandas as pd
 import torch
 
 from zoo.data.rows import Rows
+from zoo.tokenizers import Tokenizer
+
+TEXTS = [
+    "The whale and the sea; the ship sails on and on, harpooneers aboard.",
+    "A ship",
+    "Harpooneers sleep, whales swim, and the sea goes on: unfathomable, restless.",
+    "sea",
+    "",
+    "Nothing sails here but the sea itself, and nobody unfathomable restlessly swims.",
+]
+BPE = Tokenizer.train(TEXTS * 2, vocab=300)
+PIECES = Tokenizer.train(TEXTS, "wordpiece", vocab=70)
 
 
 def rows_of(kind, labels=None, **columns):

@@ -72,7 +72,9 @@ def of_all(step, world, micros, **options):
 @given(
     count=st.integers(1, 17),
     rows=st.integers(1, 3),
-    splits=st.lists(st.sampled_from([(1, 1), (2, 1), (1, 2), (3, 1), (2, 3), (6, 1)]), min_size=1),
+    splits=st.lists(
+        st.sampled_from([(1, 1), (2, 1), (1, 2), (3, 1), (2, 3), (6, 1)]), min_size=1, max_size=3
+    ),
     interrupted=st.integers(0, 5),
     seed=st.integers(0, 99),
 )

@@ -1,13 +1,10 @@
 import math
 
-import numpy as np
 import pytest
 import torch
 
-from unit.data.tables import made, rows_of, unpadded
+from unit.data.tables import BPE, PIECES, TEXTS, made, rows_of, unpadded
 from zoo.data.errors import DataError
-from zoo.data.masking import Vocabulary, shown, single, whole_words
-from zoo.data.order import uniform
 from zoo.data.pack import pack
 from zoo.data.samples import IGNORE, Samples
 from zoo.data.samples_text import (
@@ -20,29 +17,8 @@ from zoo.data.samples_text import (
     cut_at,
     words_of,
 )
-from zoo.tokenizers import Tokenizer
 
-TEXTS = [
-    "The whale and the sea; the ship sails on and on, harpooneers aboard.",
-    "A ship",
-    "Harpooneers sleep, whales swim, and the sea goes on: unfathomable, restless.",
-    "sea",
-    "",
-    "Nothing sails here but the sea itself, and nobody unfathomable restlessly swims.",
-]
-BPE = Tokenizer.train(TEXTS * 2, vocab=300)
-PIECES = Tokenizer.train(TEXTS, "wordpiece", vocab=70)
 TOKENIZERS = {"bpe": BPE, "wordpiece": PIECES}
-
-
-@pytest.fixture
-def packed(tmp_path):
-    return pack(TEXTS, BPE, tmp_path / "bpe")
-
-
-@pytest.fixture
-def pieces(tmp_path):
-    return pack(TEXTS, PIECES, tmp_path / "pieces")
 
 
 def labelled(tokenizer=PIECES, **changes):
@@ -134,209 +110,6 @@ def test_another_setting_is_another_version(tmp_path):
     ]
     versions = [each.version for each in [*samples.values(), *others]]
     assert len(set(versions)) == len(versions)
-
-
-def test_every_token_but_the_first_is_predicted_once(packed):
-    windows = Windows(packed, 7)
-    batch = made(windows)
-    ids = packed.ids[: 6 * len(windows) + 1].tolist()
-    assert batch["input_ids"][:, 1:].flatten().tolist() == ids[1:]
-    assert batch["input_ids"][:, 0].tolist() == ids[:-1:6]
-    assert bool(batch["attention_mask"].all())
-    assert len(packed.ids) - len(ids) < 6  # no further window
-
-
-@pytest.mark.parametrize(("tokens", "count"), [(7, 1), (12, 1), (13, 2)])
-def test_windows_are_as_many_as_fit(tmp_path, tokens, count):
-    packed = pack(["s" * (tokens - 1)], Tokenizer.train(["a"], vocab=257), tmp_path / "ids")
-    assert len(packed.ids) == tokens
-    assert len(Windows(packed, 7)) == count
-
-
-def test_a_windows_name_says_where_it_is(packed):
-    first = int(packed.ends[0])
-    sample = -(-first // 6)
-    assert Windows(packed, 7).names([0, sample]) == [
-        "tokens 0 to 6, from text 0",
-        f"tokens {6 * sample} to {6 * sample + 6}, from text 1",
-    ]
-
-
-def test_a_masked_windows_name_tells_the_text_between_its_ends(pieces):
-    sample = -(-int(pieces.ends[0]) // 9)
-    assert Masked(pieces, PIECES, 11).names([0, sample]) == [
-        "tokens 0 to 8, from text 0",
-        f"tokens {9 * sample} to {9 * sample + 8}, from text {sum(pieces.ends <= 9 * sample)}",
-    ]
-
-
-def test_masked_windows_show_the_text_again_where_labels_are_put_in(pieces):
-    masked = Masked(pieces, PIECES, 11)
-    batch = made(masked)
-    ids, labels = batch["input_ids"], batch["labels"]
-    assert bool((ids[:, 0] == PIECES.cls_id).all() and (ids[:, -1] == PIECES.sep_id).all())
-    text = torch.where(labels == IGNORE, ids, labels)[:, 1:-1].flatten().tolist()
-    assert text == pieces.ids[: 9 * len(masked)].tolist()
-    assert len(pieces.ids) - len(text) < 9
-    assert bool(batch["attention_mask"].all())
-
-
-@pytest.mark.parametrize(("rate", "count"), [(0.01, 1), (0.15, 1), (0.3, 3), (0.9, 8)])
-def test_a_share_of_each_rows_tokens_is_masked_and_no_special_one(pieces, rate, count):
-    labels = made(Masked(pieces, PIECES, 11, rate=rate))["labels"]
-    rows = torch.tensor(pieces.ids[: 9 * len(labels)].tolist()).view(-1, 9)
-    special = torch.isin(rows, torch.tensor(sorted(PIECES.special_ids)))
-    assert bool(special.any())  # the texts' ends
-    assert not bool((labels[:, 1:-1] != IGNORE)[special].any())
-    assert bool((labels[:, [0, -1]] == IGNORE).all())
-    without = ~special.any(1)
-    assert bool(without.any())
-    assert set((labels != IGNORE).sum(1)[without].tolist()) == {count}
-
-
-def test_of_the_chosen_tokens_most_are_hidden_some_swapped_and_some_kept():
-    rows, tokens, others = 300, 100, np.array([7, 8, 9])
-    ids = np.full((rows, tokens), 5)
-    chosen = np.arange(tokens) % 2 == np.zeros((rows, 1))
-    draws = uniform(torch.arange(rows), 2 * tokens).reshape(rows, 2, tokens)
-    seen = shown(ids, chosen, draws[:, 0], draws[:, 1], 3, others)
-    assert (seen[~chosen] == 5).all()
-    shares = {i: (seen[chosen] == i).mean() for i in (3, 5, 7, 8, 9)}
-    expected = {3: 0.8, 5: 0.1, 7: 0.1 / 3, 8: 0.1 / 3, 9: 0.1 / 3}
-    for i, share in expected.items():  # 15,000 draws: within five of a share's errors
-        assert abs(shares[i] - share) < 5 * math.sqrt(share * (1 - share) / 15000), i
-
-
-def test_another_epoch_masks_other_tokens(pieces):
-    masked = Masked(pieces, PIECES, 11)
-    first, again, other = (made(masked, seed=seed)["labels"] for seed in (7, 7, 8))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-
-
-def test_the_tokens_with_the_smallest_draws_are_chosen():
-    candidates = np.array([[True, True, False, True, True], [False, False, False, False, False]])
-    draws = np.array([[0.5, 0.2, 0.1, 0.9, 0.3], [0.1, 0.2, 0.3, 0.4, 0.5]])
-    chosen = single(candidates, draws, 0.5)
-    assert chosen.tolist() == [[False, True, False, False, True], [False] * 5]
-
-
-def test_a_vocabulary_knows_special_tokens_and_pieces_that_go_on_with_a_word():
-    tokenizer = Tokenizer.train(TEXTS, "wordpiece", vocab=70)
-    tokenizer.backend.add_tokens(["added"])
-    tokenizer = Tokenizer(tokenizer.backend, tokenizer.roles, typed=True)
-    known = Vocabulary(tokenizer)
-    names = tokenizer.tokens(range(tokenizer.vocab_size))
-    special = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
-    assert [names[i] for i in known.others] == [name for name in names if name not in special]
-    assert "added" in names and names[0] in special
-    assert {names[i] for i in known.inner.nonzero()[0]} == {n for n in names if n[:2] == "##"}
-    assert not Vocabulary(BPE).inner.any()
-
-
-# tokens: which may be chosen, which go on with a word, draws -> the chosen ones; two of six wanted
-WORDS = {
-    "two words of one": ("111111", "000000", "516432", "010001"),
-    "a word of two": ("111111", "001000", "512643", "011000"),
-    "a word that is too long is passed over": ("111111", "011000", "123546", "000110"),
-    "all too long: the first is taken": ("111111", "011011", "412356", "000111"),
-    "a window that begins within a word": ("111111", "110000", "126543", "110000"),
-    "a piece behind a special token": ("111011", "000010", "615423", "010010"),
-    "nothing to choose": ("000000", "001000", "123456", "000000"),
-}
-
-
-@pytest.mark.parametrize("case", WORDS)
-def test_whole_words_are_chosen(case):
-    candidates, inner, draws, expected = (np.array([[*map(int, row)]]) for row in WORDS[case])
-    chosen = whole_words(candidates.astype(bool), inner.astype(bool), draws / 10, 1 / 3)
-    assert chosen.astype(int).tolist() == expected.tolist()
-
-
-def test_no_word_is_masked_by_halves(pieces):
-    masked = Masked(pieces, PIECES, 21, words=True, rate=0.3)
-    inner = Vocabulary(PIECES).inner
-    batch = made(masked)
-    labels = batch["labels"][:, 1:-1]
-    ids = torch.from_numpy(pieces.ids[: labels.numel()].astype(np.int64)).view(labels.shape)
-    goes_on = torch.from_numpy(inner)[ids][:, 1:]
-    chosen = labels != IGNORE
-    assert bool(goes_on.any()) and bool(chosen.any())
-    assert torch.equal(chosen[:, 1:][goes_on], chosen[:, :-1][goes_on])
-
-
-def test_the_smallest_of_everything_is_enough(tmp_path):
-    two = pack(["the sea", "a", "the ,"], PIECES, tmp_path / "two")
-    assert [len(two.text(i)) for i in range(3)] == [2, 1, 2]
-    pairs = unpadded(made(SentencePairs(two, PIECES, 5)))
-    assert [len(row["input_ids"]) for row in pairs] == [5, 5]
-    assert Windows(two, 2).names([0, 6]) == [
-        "tokens 0 to 1, from text 0",
-        "tokens 6 to 7, from text 2",
-    ]
-    assert len(Masked(two, PIECES, 3)) == 8
-
-
-@pytest.mark.parametrize("length", [5, 8, 13, 24])
-def test_pairs_fill_the_length_but_for_an_odd_token(pieces, length):
-    rows = unpadded(made(SentencePairs(pieces, PIECES, length)))
-    longest = max(len(row["input_ids"]) for row in rows)
-    assert longest == length - (length - 3) % 2
-
-
-@pytest.mark.parametrize("length", [5, 8, 13, 40])
-def test_pairs_of_pieces_lie_behind_each_other_or_in_different_texts(pieces, length):
-    pairs = SentencePairs(pieces, PIECES, length)
-    texts = [pieces.text(i) for i in range(len(pieces))]
-    cls, sep = PIECES.cls_id, PIECES.sep_id
-
-    def holders(piece):
-        size = len(piece)
-        return {
-            (i, start)
-            for i, text in enumerate(texts)
-            for start in range(len(text) - size + 1)
-            if text[start : start + size] == piece
-        }
-
-    for row, name in zip(unpadded(made(pairs)), pairs.names(range(len(pairs))), strict=True):
-        ids, types = row["input_ids"], row["token_type_ids"]
-        a, b = ids[: types.index(1)], ids[types.index(1) :]
-        assert (a[0], a[-1], b[-1]) == (cls, sep, sep) and len(ids) <= length
-        assert types == [0] * len(a) + [1] * len(b)
-        a, b = a[1:-1], b[:-1]
-        text = int(name.removeprefix("text ").partition(",")[0])
-        assert text in {i for i, _ in holders(a)}
-        follows = {(i, start + len(a)) for i, start in holders(a) if i == text} & holders(b)
-        if row["labels"] == 0:
-            assert follows
-        else:
-            assert {i for i, _ in holders(b)} - {text}
-
-
-def test_every_piece_of_every_text_comes_in_a_pair(pieces):
-    pairs = SentencePairs(pieces, PIECES, 11)
-    samples = np.arange(len(pairs))
-    firsts, seconds = pairs.pieces(samples, 0), pairs.pieces(samples, 1)
-    texts = pairs.texts_of(samples)
-    for i in range(len(pieces)):
-        mine = [k for k in samples if texts[k] == i]
-        together = [token for k in mine for token in firsts[k]] + [
-            token for k in mine[-1:] for token in seconds[k]
-        ]
-        whole = pieces.text(i) if len(pieces.text(i)) > 1 else []
-        assert together == whole
-
-
-def test_half_of_the_pairs_follow_and_the_others_come_from_everywhere(pieces):
-    pairs = SentencePairs(pieces, PIECES, 11)
-    chosen = torch.zeros(1000, dtype=torch.int64)
-    labels = pairs.batch(chosen, torch.Generator().manual_seed(1), slice(0, 1000))["labels"]
-    assert abs(labels.float().mean() - 0.5) < 5 * 0.5 / 1000**0.5
-    sample = np.full(1000, 5)
-    partners = pairs.partners(sample, uniform(torch.arange(1000), 1)[:, 0])
-    texts = pairs.texts_of(np.arange(len(pairs)))
-    assert set(partners.tolist()) == {k for k in range(len(pairs)) if texts[k] != texts[5]}
 
 
 def test_labels_are_the_numbers_of_classes():
@@ -497,57 +270,25 @@ def test_the_largest_answer_that_fits_is_taken():
         asked(length=tokens - 1, answers=("sea", whole))
 
 
-def short(tmp_path, texts, tokenizer=PIECES):
-    return pack(texts, tokenizer, tmp_path / "short")
-
-
 REFUSED = {
-    "too few tokens for a window": (
-        lambda p: Windows(short(p, ["sea"]), 9),
-        r"short holds \d tokens, fewer than one window of 9: give more text or take a shorter",
-    ),
-    "too few tokens to mask": (lambda p: Masked(short(p, ["sea"]), PIECES, 9), "fewer than one"),
-    "a window of one": (lambda p: Windows(short(p, ["sea"]), 1), "take a length of 2 or more"),
-    "a masked window of two": (lambda p: Masked(short(p, ["sea"]), PIECES, 2), "take 3 or more"),
-    "a rate of all": (lambda p: Masked(short(p, TEXTS), PIECES, 9, rate=1.0), "rate is 1.0; "),
-    "masking without a mask token": (
-        lambda p: Masked(short(p, TEXTS, BPE), BPE, 9),
-        "no cls and no sep and no mask token, which BERT's objectives need: take a wordpiece",
-    ),
-    "a pair of four": (lambda p: SentencePairs(short(p, TEXTS), PIECES, 4), "take 5 or more"),
-    "pairs of one text": (
-        lambda p: SentencePairs(short(p, TEXTS[:1]), PIECES, 9),
-        "1 texts have two pieces, and a pair needs another text: give two texts or more",
-    ),
-    "no rows": (lambda p: labelled(text=[], label=[]), "there are no rows of labelled_text"),
+    "no rows": (lambda: labelled(text=[], label=[]), "there are no rows of labelled_text"),
     "rows of another kind": (
-        lambda p: Tagged(rows_of("text", text=["sea"]), PIECES, 9),
+        lambda: Tagged(rows_of("text", text=["sea"]), PIECES, 9),
         "rows of text have no 'tokens', 'tags': read them as a kind that has",
     ),
     "a label of no class": (
-        lambda p: labelled(label=["a", "b", "d", "a"]),
+        lambda: labelled(label=["a", "b", "d", "a"]),
         "row r102 has the label 'd', which is none of 'a', 'b', 'c': correct it, or give all",
     ),
     "a row that no token is left of": (
-        lambda p: made(labelled(BPE, text=["sea", "", "a", ""])),
+        lambda: made(labelled(BPE, text=["sea", "", "a", ""])),
         "no token is left of rows 'r101', 'r103': remove these rows",
     ),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refused_is(case, tmp_path):
+def test_refused_is(case):
     act, words = REFUSED[case]
     with pytest.raises(ValueError, match=words):
-        act(tmp_path)
-
-
-def test_whole_words_need_a_tokenizer_that_tells_them(tmp_path):
-    backend = Tokenizer.train(TEXTS, vocab=270).backend
-    backend.add_special_tokens(["[CLS]", "[SEP]", "[MASK]"])
-    roles = {"cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
-    tokenizer = Tokenizer(backend, roles, typed=True)
-    packed = pack(TEXTS, tokenizer, tmp_path / "ids")
-    assert len(Masked(packed, tokenizer, 9)) > 3
-    with pytest.raises(ValueError, match="masked with a WordPiece tokenizer: pass words=False"):
-        Masked(packed, tokenizer, 9, words=True)
+        act()
