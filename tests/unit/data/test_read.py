@@ -496,8 +496,8 @@ GOOD = {
         {"d/b.txt": "x", "d/a/c.txt": "y"}, "d", "text", {}, "id", ["b.txt", "a/c.txt"],
     ),
     "numbers in a csv": (
-        {"m.csv": "question,context,answer,start\nw?,a b,b,2\n"}, "m.csv", "answers", {},
-        "start", [2],
+        {"m.csv": "question,context,answer,start\nw?,a b,b,2\nw?,It was so: b,b,11\n"},
+        "m.csv", "answers", {}, "start", [2, 11],
     ),
     "numbers that were floats": (
         {"m.parquet": parquet_of(question=["w"], context=["a b"], answer=["b"], start=[2.0])},

@@ -82,7 +82,7 @@ NAMED = {
         "labelled_images", ["d"], ["valid", "train"],
     ),
     "classes of texts": (
-        {"d/train/test/train.txt": "a", "d/dev/x/x.txt": "b"},
+        {"d/train/test/dev.txt": "a", "d/dev/x/x.txt": "b"},
         "labelled_text", ["d"], ["valid", "train"],
     ),
     "folders of pictures": (
