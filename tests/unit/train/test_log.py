@@ -2,8 +2,6 @@
 
 import json
 import os
-import resource
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from unit.train.limits import limited
 from zoo.train.log import FILE, Log, LogError, append, read_log, scalars
 
 INF, NAN = float("inf"), float("nan")
@@ -176,22 +175,6 @@ def test_a_line_that_does_not_fit_is_left_out_whole(tmp_path):
             log.write({"step": 1, "text": "longer than there is room for"})
         log.write({"step": 2})
     assert steps_of(tmp_path) == [0, 2]
-
-
-class limited:
-    """Let no file grow over so many bytes: the kernel's short writes, then its refusal."""
-
-    def __init__(self, most):
-        self.most = most
-
-    def __enter__(self):
-        self.handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        self.before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (self.most, self.before[1]))
-
-    def __exit__(self, *error):
-        resource.setrlimit(resource.RLIMIT_FSIZE, self.before)
-        signal.signal(signal.SIGXFSZ, self.handler)
 
 
 def test_a_line_goes_to_the_end_whoever_else_wrote(tmp_path):

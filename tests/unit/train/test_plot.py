@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from unit.train.limits import limited
 from zoo.train.log import FILE, Log, LogError
 from zoo.train.plot import (
     COLOURS,
@@ -122,6 +123,13 @@ def test_a_point_is_the_mean_of_its_neighbours():
     smoothed = smooth(values)
     assert {round(v, 12) for v in smoothed[240:261]} == {1.0}
     assert smoothed[239] == smoothed[261] == 0.0
+
+
+def test_at_the_ends_a_few_points_of_one_side_are_the_mean():
+    values = [0.0] * 500
+    values[-1] = values[0] = 9.0
+    smoothed = smooth(values)
+    assert smoothed[-1] == smoothed[0] == pytest.approx(3.0, abs=1e-12)
 
 
 def test_gaps_count_for_nothing_when_smoothed():
@@ -276,6 +284,13 @@ def test_a_run_without_a_step_is_told_and_an_old_picture_stays(tmp_path, records
     with pytest.raises(LogError, match=sentence):
         plot(tmp_path / "run", out)
     assert out.read_bytes() == b"old"
+
+
+def test_nothing_is_left_of_a_picture_that_does_not_fit(tmp_path):
+    run = run_of(tmp_path / "run", 2)
+    with limited(1000), pytest.raises(OSError, match="File too large"):
+        plot(run, tmp_path / "out.png")
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
 def test_half_a_line_does_not_matter(tmp_path):
