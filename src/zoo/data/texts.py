@@ -11,12 +11,10 @@ TIMES = 1000  # as many times the median, when that is more than LETTERS
 LETTERS = 100_000
 
 # What the bytes of UTF-8 look like when each is read as a letter of Windows-1252, which most
-# programs mean by Latin-1: runs outside ASCII that are UTF-8 again when written as such bytes. By
-# chance that may be so for two letters (É»), so only those that people write are looked for.
+# programs mean by Latin-1: runs outside ASCII that are UTF-8 again when written as such bytes
 RUN = re.compile("[^\x00-\x7f]{2,}")
-USUAL = re.compile(
-    "[\u00a0-\u017f\u0370-\u052f\u2010-\u2044\u20ac\u2122\u3000-\u30ff\u4e00-\u9fff]+"
-)
+OFTEN = "ÂÃâ"  # what begins é, £ and quotes: a run of one such letter is enough
+SURE = 6  # letters: shorter runs may be so by chance, as in É» and é»…
 LOST = re.compile("\ufffd")
 CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
 
@@ -78,10 +76,10 @@ def mojibake(text: str) -> int | None:
 
 def was_utf8(run: str) -> bool:
     try:
-        meant = b"".join(map(byte, run)).decode("utf-8")
+        b"".join(map(byte, run)).decode("utf-8")
     except UnicodeError:
         return False
-    return USUAL.fullmatch(meant) is not None and (len(run) > 2 or run[0] in "ÂÃ")
+    return run[0] in OFTEN or len(run) >= SURE
 
 
 def byte(letter: str) -> bytes:

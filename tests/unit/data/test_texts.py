@@ -22,6 +22,8 @@ WRONG = [
     ("the pound", hurt("£31.95"), "mojibake"),
     ("Cyrillic", hurt("привет", "latin-1"), "mojibake"),
     ("Japanese", hurt("日本語", "latin-1"), "mojibake"),
+    ("Hindi", hurt("हिन्दी", "latin-1"), "mojibake"),
+    ("three letters of Greek", hurt("ναι", "latin-1"), "mojibake"),
     ("lost bytes", "caf\ufffd", "lost"),
     ("control characters", "a\x00b", "control"),
     ("an escape", "a\x1b[0m", "control"),
@@ -40,6 +42,7 @@ def test_a_wrong_encoding_is_told(text, what):
 RIGHT = [
     ("plain", 'it\'s "so" - here...\r\n\tand there\f'),
     ("French capitals and quotes", "« LE CAFÉ» ET «À LA CARTE» Â° Ã"),
+    ("a quote that ends in dots", "« un cliché»… et puis? DÉ»"),
     ("Portuguese", "NÃO, SÃO PAULO; avó à mão"),
     ("Vietnamese", "Tiếng Việt rất đẹp"),
     ("Russian", "Привет, мир"),
