@@ -88,6 +88,12 @@ def test_quantiles_hold_the_shares_below_and_up_to_them():
     assert spread(np.array([]))["points"] == []
 
 
+def test_letters_outside_ascii_are_counted_and_not_their_bytes():
+    features = statistics(rows_of("text", "t", text=["a€汉é"]))["features"]
+    assert features["share outside ASCII"]["mean"] == 0.75
+    assert features["bytes a letter"]["mean"] == 2.25
+
+
 def test_a_row_of_many_tags_counts_as_one():
     assert label_counts([("A", "B", "B", "B"), ("A",), ()]) == {"A": 1.25, "B": 0.75}
 
