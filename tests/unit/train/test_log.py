@@ -228,9 +228,10 @@ def test_tensorboard_shows_each_step_once_after_going_on(tmp_path):
 
 def test_after_sync_tensorboard_shows_what_was_written(tmp_path):
     with Log(tmp_path, tensorboard=True) as log:
-        log.write({"step": 0, "loss": 1.0})
+        for step in range(3):
+            log.write({"step": step, "loss": 1.0})
         log.sync()
-        assert events(tmp_path) == {"loss": [(0, 1.0)]}
+        assert events(tmp_path) == {"loss": [(0, 1.0), (1, 1.0), (2, 1.0)]}
 
 
 def test_tensorboard_is_not_written_unless_asked_for(tmp_path):

@@ -293,6 +293,14 @@ def test_nothing_is_left_of_a_picture_that_does_not_fit(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
+def test_nothing_is_left_of_a_picture_whose_place_is_taken(tmp_path):
+    run = run_of(tmp_path / "run", 2)
+    (tmp_path / "out.png").mkdir()
+    with pytest.raises(OSError, match="Is a directory"):
+        plot(run, tmp_path / "out.png")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.png", "run"]
+
+
 def test_half_a_line_does_not_matter(tmp_path):
     run = run_of(tmp_path, 2)
     whole = read_curves(run, "run")
