@@ -218,9 +218,12 @@ def test_the_first_row_is_named_and_the_others_are_counted(tmp_path):
     )
 
 
-def test_a_row_of_the_second_file_is_named_by_its_own_line(tmp_path):
-    put(tmp_path, {"a.jsonl": jsonl({"text": "x"}), "b.csv": 'text\n"x\ny"\n""\n'})
-    with pytest.raises(DataError, match=r"b\.csv line 4: text is '', empty"):
+@pytest.mark.parametrize(
+    ("text", "line"), [('"x\ny"\n""\n', 4), ('""\n"x\ny"\n', 2)], ids=["last row", "first row"]
+)
+def test_a_row_of_the_second_file_is_named_by_its_own_line(tmp_path, text, line):
+    put(tmp_path, {"a.jsonl": jsonl({"text": "x"}), "b.csv": f"text\n{text}"})
+    with pytest.raises(DataError, match=rf"b\.csv line {line}: text is '', empty"):
         read([tmp_path / "a.jsonl", tmp_path / "b.csv"], "text")
 
 
