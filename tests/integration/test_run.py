@@ -242,3 +242,24 @@ def test_bad_files_are_told_and_leave_no_run_that_could_be_taken_for_one(tmp_pat
         train(config, tmp_path / "run", quiet=True)
     assert not (tmp_path / "run" / "model").exists()
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_adapters_are_learnt_resumed_and_merged(tmp_path, files, forks):
+    """A base trained a little, then adapters on it, killed on the way."""
+    base = table_of("gpt2", files / "gpt2", steps=8)
+    assert forks.run(base, tmp_path / "base")[0] == 0
+    lora = {"rank": 3, "alpha": 6.0, "targets": ["*.attn.qkv", "*.mlp.up"]}
+    model = {"base": str(tmp_path / "base" / "model"), "family": None, "config": {}}
+    config = table_of("gpt2", files / "gpt2", steps=STEPS, every=EVERY, lora=lora, model=model)
+    config["model"]["config"] = {}
+    assert forks.run(config, tmp_path / "whole")[0] == 0
+    assert forks.run(config, tmp_path / "cut", kill=8)[0] == -signal.SIGKILL
+    assert forks.run(config, tmp_path / "cut")[0] == 0
+    assert_same(tmp_path / "whole", tmp_path / "cut")
+    before, after = (load(tmp_path / n / "model").state_dict() for n in ("base", "whole"))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {
+        f"blocks.{i}.{part}.weight" for i in range(2) for part in ("attn.qkv", "mlp.up")
+    }
+    held = {p.name for p in (tmp_path / "whole" / "model" / "adapter").iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= held

@@ -51,7 +51,7 @@ class Scans:
 
 def read_scans(seed: int) -> tuple[Scans, Scans]:
     """Give the scans to learn from, and some that are kept back to judge by."""
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # an extra
+    from sklearn.datasets import load_digits  # an extra
 
     data, target = load_digits(return_X_y=True)
     order = np.random.default_rng(seed).permutation(len(data))

@@ -160,6 +160,8 @@ class CLIP(Model):
         super().__init__()
         c = self.config = config
         self.head_name = head
+        # what a classifier leaves: DistributedDataParallel would wait for its gradients
+        self.unread = ("image.norm.weight", "image.norm.bias") if head == "image" else ()
         if head not in HEADS:
             raise ValueError(f"CLIP has no head {head!r}; expected one of {HEADS}")
         if head in SEES:

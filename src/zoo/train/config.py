@@ -98,6 +98,7 @@ class TrainConfig:
     seed: int = 0
     device: str = "cpu"
     mode: str = "ddp"  # under torchrun; or fsdp
+    shard: int | None = None  # FSDP2: over how many neighbours a parameter is split; None: all
     deterministic: bool = True  # refuse algorithms that may round differently on each run
 
 
@@ -142,7 +143,17 @@ class RunConfig:
 
 
 # what does not change a bit of the weights, and may differ when a run goes on
-LIVE = ("keep", "reaches", "says", "name", "train.mode", "data.files", "data.folder", "data.check")
+LIVE = (
+    "keep",
+    "reaches",
+    "says",
+    "name",
+    "train.mode",
+    "train.shard",
+    "data.files",
+    "data.folder",
+    "data.check",
+)
 
 
 def check_ranges(config: RunConfig) -> None:

@@ -9,6 +9,7 @@ from zoo.objectives import OBJECTIVES
 from zoo.train.blame import Fault, find_fault
 from zoo.train.loop import TrainingError
 from zoo.train.record import write_json
+from zoo.train.seeds import seed_all
 
 SHOWN = 4  # names of rows in the message; the file has all
 
@@ -23,7 +24,7 @@ def told(
     names = share.names()
     fault, piece = None, 0
     if run.world.mode != "fsdp":
-        fault, piece = first_fault(run, micros)
+        fault, piece = first_fault(run, share.step, micros)
     rows = len(names) // max(1, len(micros))
     if fault is not None:
         names = names[piece * rows : (piece + 1) * rows]
@@ -45,12 +46,15 @@ def told(
     )
 
 
-def first_fault(run: Any, micros: Sequence[Mapping[str, Tensor]]) -> tuple[Fault | None, int]:
+def first_fault(
+    run: Any, step: int, micros: Sequence[Mapping[str, Tensor]]
+) -> tuple[Fault | None, int]:
     """Find the first micro batch, and in it the first module, that is not finite."""
     learner = run.learner
     for piece, batch in enumerate(micros):
 
         def again(batch: Mapping[str, Tensor] = batch) -> Tensor:
+            seed_all(run.config.train.seed, step, run.world.rank)  # dropout as it was
             with learner.autocast():
                 return OBJECTIVES[learner.name](learner.model, batch, **learner.options)
 

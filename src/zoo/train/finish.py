@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zoo.evaluate.measure import measure
 from zoo.models import load
+from zoo.train.adapter import save_adapter
 from zoo.train.card import CURVES, write_card
 from zoo.train.config import RunConfig, differences, read_recipe, recipes
 from zoo.train.judge import averaged, plain_batches
@@ -21,6 +22,7 @@ from zoo.train.record import write_json
 from zoo.train.settings import as_table, flat
 
 MODEL = "model"
+ADAPTER = "adapter"  # in it: the low-rank adapters alone, as peft reads them
 TOLD = ("optimizer.rate", "train.steps", "train.batch")  # settings that a card always names
 
 
@@ -30,9 +32,8 @@ def finish(run: Any) -> tuple[dict[str, float], bool | None]:
     All processes must call; the first one writes and measures, the others give {}.
     """
     weights = gathered(run)
-    run.world.barrier()
+    run.world.close()  # what follows is one process's: objectives must not wait for others
     if run.world.rank:
-        run.world.barrier()
         return {}, None
     place = run.folder / MODEL
     with replaced(place) as beside:
@@ -41,7 +42,6 @@ def finish(run: Any) -> tuple[dict[str, float], bool | None]:
         write_json(beside / "metrics.json", metrics)
         draw(run, beside)
         write_card(beside, about(run, metrics))
-    run.world.barrier()
     return metrics, reached(run.config, run.course.rows.version, metrics)
 
 
@@ -62,6 +62,7 @@ def export(run: Any, weights: dict[str, Tensor], folder: Path) -> None:
         for name, parameter in (*model.named_parameters(), *model.named_buffers()):
             parameter.copy_(weights[name])
     if run.config.lora.rank:
+        save_adapter(model, folder / ADAPTER, base=run.config.model.base)
         merge_lora(model)
     model.eval().save_pretrained(folder)
     run.course.save_assets(folder)

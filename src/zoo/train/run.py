@@ -13,19 +13,17 @@ processes or on others, takes the steps that it would have taken.
 """
 
 import contextlib
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from zoo.data import DataError
 from zoo.data.check import inspect
 from zoo.data.loader import Loader
-from zoo.data.order import Order, seed_of
+from zoo.data.order import Order
 from zoo.data.statistics import statistics
 from zoo.train.config import RunConfig
 from zoo.train.course import Course, add_adapters, prepare
@@ -39,6 +37,7 @@ from zoo.train.loop import TrainingError
 from zoo.train.optimizer import freeze, make_optimizer
 from zoo.train.record import check_config, check_data, known_data, write_record
 from zoo.train.schedule import learning_rate
+from zoo.train.seeds import seed_all
 from zoo.train.shards import read_shards, write_shards
 from zoo.train.shown import Shown, due, units
 from zoo.train.state import TrainState
@@ -46,7 +45,6 @@ from zoo.train.store import Store
 from zoo.train.world import World
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-DROPS = 1  # seed_of's third number for what a step drops; the loader's draws have another
 
 
 @dataclass
@@ -113,7 +111,8 @@ def join(config: RunConfig) -> World:
     """Join the processes that torchrun started, if it did."""
     dtype = torch.bfloat16 if config.train.dtype == "bfloat16" else None
     mode: Any = config.train.mode
-    return World.from_environment(mode, config.train.device, dtype=dtype)
+    shard = config.train.shard
+    return World.from_environment(mode, config.train.device, dtype=dtype, shard=shard)
 
 
 def begin(config: RunConfig, folder: Path, world: World, fallback: bool) -> Run:
@@ -250,7 +249,6 @@ def take(run: Run, share: Any) -> tuple[Result, float]:
     try:
         return run.learner.step(micros, rate), rate
     except TrainingError as error:
-        seed_all(config.train.seed, share.step, world.rank)
         raise told(run, share, micros, rate, error) from None
 
 
@@ -259,14 +257,6 @@ def rate_of(config: RunConfig, step: int) -> float:
     return learning_rate(
         step, peak=c.rate, warmup=c.warmup, total=config.train.steps, shape=c.shape, floor=c.floor
     )
-
-
-def seed_all(seed: int, step: int, rank: int) -> None:
-    """Seed every global generator: what a step draws depends on nothing before it."""
-    mixed = seed_of(seed, step, DROPS, rank)
-    torch.manual_seed(mixed)
-    np.random.seed(mixed % 2**32)
-    random.seed(mixed)
 
 
 def save(run: Run, score: float | None) -> None:

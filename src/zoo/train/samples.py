@@ -8,7 +8,7 @@ from typing import Any
 from zoo.config import ConfigError
 from zoo.data import DataError, Rows
 from zoo.data.mix import Mixed
-from zoo.data.pack import Packed, fingerprint, pack, read_header
+from zoo.data.pack import Packed, pack
 from zoo.data.samples_packed import Masked, SentencePairs, Windows
 from zoo.data.samples_text import Answers, Labelled, Tagged
 from zoo.data.samples_vision import LabelledImages, MaskedImages, Pairs
@@ -32,7 +32,7 @@ def make_samples(
         if world.rank == 0:
             packed_texts(rows, course.tokenizer, place)
         world.barrier()
-        texts = Packed(place, course.tokenizer)
+        texts = Packed(place, course.tokenizer, verify=False)  # the first process has
     samples = MAKERS[course.head](config, course, rows, texts, length, split == "train")
     mixed = config.data.mixup or config.data.cutmix
     if mixed and course.head != "image":
@@ -53,8 +53,7 @@ def packed_texts(rows: Rows, tokenizer: Any, place: Path) -> None:
     """Pack the texts of a split, unless these are packed already."""
     version = rows.order()
     with contextlib.suppress(DataError):  # none there, or a damaged one: it is made again
-        header = read_header(place)
-        if header["version"] == version and header["tokenizer"] == fingerprint(tokenizer):
+        if Packed(place, tokenizer).version == version:
             return
     place.parent.mkdir(parents=True, exist_ok=True)
     pack(rows.frame["text"], tokenizer, place, version=version)
