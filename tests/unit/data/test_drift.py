@@ -16,6 +16,7 @@ from zoo.data.drift import (
     js_distance,
     ks_distance,
     level_of,
+    moved_words,
 )
 from zoo.data.statistics import spread
 
@@ -95,6 +96,32 @@ def test_a_few_documents_are_compared_by_their_words_alone():
 
     assert found(inspect(book("b"), reference=statistics(book("a"))), "words", "error")
     assert not found(inspect(book("a"), reference=statistics(book("a"))), "words")
+
+
+def test_a_few_words_of_another_language_are_too_few_to_say():
+    reference = statistics(rows_of("text", "tt", text=["one two three " * 50] * 2))
+    rows = rows_of("text", "tt", text=["un deux trois " * 50] * 2)
+    assert not found(inspect(rows, reference=reference), "words")
+
+
+def test_a_word_that_the_record_lacks_was_as_frequent_as_its_last_one():
+    then = {"texts": 9000, "tokens": 0, "list": [["often", 8000, 0], ["last", 4500, 0]]}
+    numbers = {"often": 0, "last": 1, "fresh": 2}
+    for share, moved in ((0.55, {}), (0.65, {"fresh": (0.5, 0.65)})):
+        texts = np.array([8000, 4500, 9000 * share])
+        assert moved_words(then, texts, list(numbers), numbers, 9000) == moved
+
+
+def test_labels_of_a_few_rows_are_shared_out_by_chance():
+    def rows(labels):
+        texts = [f"text {k}" for k in range(len(labels))]
+        return rows_of("labelled_text", "t" * len(labels), text=texts, label=list(labels))
+
+    reference = statistics(rows("ab" * 10))
+    assert not found(inspect(rows("aaaaaaabbb"), reference=reference), "balance")
+    assert found(
+        inspect(rows("aaaaaaabbb" * 30), reference=statistics(rows("ab" * 150))), "balance"
+    )
 
 
 PAINTS = [

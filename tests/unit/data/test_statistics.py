@@ -94,6 +94,11 @@ def test_letters_outside_ascii_are_counted_and_not_their_bytes():
     assert features["bytes a letter"]["mean"] == 2.25
 
 
+def test_texts_of_a_row_are_one_and_an_answer_is_a_part_of_its_context():
+    rows = rows_of("answers", "t", question=["who"], context=["ann was"], answer=["ann"], start=[0])
+    assert statistics(rows)["features"]["letters"]["mean"] == len("who\nann was")
+
+
 def test_a_row_of_many_tags_counts_as_one():
     assert label_counts([("A", "B", "B", "B"), ("A",), ()]) == {"A": 1.25, "B": 0.75}
 
