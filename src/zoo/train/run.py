@@ -61,6 +61,7 @@ class Run:
     store: Store
     record: dict[str, Any]
     seen: int  # tokens, pictures or the like, by all starts and processes
+    note: str = ""  # what is to be said before the first step
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def begin(config: RunConfig, folder: Path, world: World, fallback: bool) -> Run:
     store = Store(folder / "checkpoints", keep=config.keep.keep, world=world)
     order = Order(len(course.train), config.train.batch, config.train.seed, course.head == "match")
     state = TrainState(learner.model, learner.optimizer, scaler=learner.scaler, ema=learner.ema)
-    resume(state, store, world, fallback)
+    note = resume(state, store, world, fallback)
     loader = Loader(
         course.train,
         order,
@@ -144,7 +145,7 @@ def begin(config: RunConfig, folder: Path, world: World, fallback: bool) -> Run:
         loader.check_facts(state.about["loader"])
     seen = int(state.about.get("seen", 0))
     state.about = {"loader": loader.facts(), "seen": seen}
-    return Run(config, folder, world, course, learner, loader, state, store, record, seen)
+    return Run(config, folder, world, course, learner, loader, state, store, record, seen, note)
 
 
 def about_data(config: RunConfig, folder: Path, course: Course) -> dict[str, Any]:
@@ -207,13 +208,20 @@ def make_learner(config: RunConfig, course: Course, world: World) -> Learner:
     )
 
 
-def resume(state: TrainState, store: Store, world: World, fallback: bool) -> None:
-    """Put the newest checkpoint into the state, if there is one; sweep away what writers left."""
+def resume(state: TrainState, store: Store, world: World, fallback: bool) -> str:
+    """Put the newest checkpoint into the state, if there is one; sweep away what writers left.
+
+    Gives what should be said of it.
+    """
     store.clean()
-    if not store.steps():
-        return
+    steps = store.steps()
+    if not steps:
+        return ""
     facts, tensors = store.read(fallback=fallback, into=state.room, read=read_shards)
     state.restore(facts, tensors, take=True)
+    if state.step != steps[-1]:
+        return f"step {steps[-1]} is damaged: going on from step {state.step}"
+    return f"going on from step {state.step}"
 
 
 def follow(run: Run, stop: Callable[[], bool], quiet: bool) -> bool:
@@ -234,6 +242,8 @@ def follow(run: Run, stop: Callable[[], bool], quiet: bool) -> bool:
                 show.judged(number, loss)
             asked = world.agree(stop())
             if asked or due(number, keep.every, steps):
+                if show is not None:
+                    show.log.sync()  # a checkpoint without the lines before it would lose them
                 save(run, loss)
             if asked and run.state.step < steps:
                 return True

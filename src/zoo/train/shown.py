@@ -36,6 +36,8 @@ class Shown:
             Progress(steps, start=start, unit=unit, quiet=self.quiet)
         )
         self.began = time.monotonic()
+        if run.note:
+            self.bar.say(run.note)
         return self
 
     def __exit__(
