@@ -58,11 +58,11 @@ def test_each_column_is_renamed_once():
 
 
 def test_one_new_column_is_not_two_old_ones():
-    base = {"price_net": BASE["price"], "price_all": BASE["price"]}
+    base = {"price_net": BASE["price"], "price_set": BASE["price"]}
     report = inspect(rows(price_nett=BASE["price"]), reference=statistics(rows(**base)))
     assert [f.numbers for f in found(report, "schema")] == [
         {"column": "price_net", "change": "renamed"},
-        {"column": "price_all", "change": "removed"},
+        {"column": "price_set", "change": "removed"},
     ]
 
 
