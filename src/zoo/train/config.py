@@ -29,6 +29,8 @@ class DataConfig:
     columns: dict[str, Any] = field(default_factory=dict)  # our column = "theirs"
     labels: tuple[str, ...] | None = None  # classes in their order; None: those of the rows
     valid: float = 0.1  # share kept back to judge by, where the files name no splits
+    group: str | None = None  # a column whose values (an author, a patient) stay in one split
+    lines: bool = False  # whether each line of a .txt is a text
     together: bool = False  # whether copies that two splits share are all learnt from
     tokenizer: str | None = None  # a folder; None: that of model.base, or one is trained
     vocab: int = 8192  # of a tokenizer that is trained

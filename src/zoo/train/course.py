@@ -22,6 +22,7 @@ from zoo.checkpoint import read_folder
 from zoo.checkpoint.packaged import find
 from zoo.config import ConfigError, typed
 from zoo.data import DataError, Rows, read
+from zoo.data.ends import ends_kept_back
 from zoo.data.order import seed_of
 from zoo.data.together import together
 from zoo.images import ImageProcessor
@@ -97,8 +98,20 @@ def read_rows(config: RunConfig, head: str, world: World) -> Rows:
             materialise(data.source, **where)
         world.barrier()
         files = (materialise(data.source, **where),)
-    rows = read(files, kind, labels=data.labels, columns=data.columns or None, valid=data.valid)
-    return together(rows) if data.together else rows
+    rows = read(
+        files,
+        kind,
+        labels=data.labels,
+        columns=data.columns or None,
+        valid=data.valid,
+        group=data.group,
+        lines=data.lines,
+    )
+    if data.together:
+        rows = together(rows)
+    if kind == "text" and data.valid and not len(rows.part("valid")):
+        rows = ends_kept_back(rows, data.valid)  # one book, say
+    return rows
 
 
 def prepare(config: RunConfig, folder: Path, world: World) -> Course:
