@@ -60,6 +60,11 @@ def test_a_row_of_train_later_than_valid_is_a_leak(times):
     assert finding.text.startswith("1 row of train (50.0%) are later than the first of valid")
 
 
+def test_it_is_the_first_row_of_valid_that_counts():
+    report = inspect(labelled("tvvt", TEXTS, when=[5, 9, 4, 3]), time="when")
+    assert [f.rows for f in found(report, "times")] == [("r0",)]
+
+
 @pytest.mark.parametrize(
     "times", [[1, 3, 3, 4], [1, None, 2, 3], [9, None, None, None]], ids=["equal", "gap", "alone"]
 )

@@ -11,6 +11,7 @@ FOLDED = [
     ("Hello  World\n", "hello world"),
     ("ＦＵＬＬ ｗｉｄｔｈ", "full width"),
     ("ﬁne", "fine"),
+    ("℡", "tel"),
     ("Straße", "strasse"),
     ("cafe\u0301", "caf\u00e9"),
     ("a\u200bb\ufeff \u00adc", "ab c"),
