@@ -44,6 +44,7 @@ TABLE = {
 
 def ours(folder):
     """Give a run, and a function that takes its next step as `follow` does."""
+    folder.mkdir(parents=True)
     run = begin(from_table(RunConfig, TABLE), folder, World(), fallback=False)
     show = Shown(run, quiet=True).__enter__()
 
@@ -52,7 +53,7 @@ def ours(folder):
         share = next(run.loader)
         result, rate = take(run, share)
         run.state.step = number + 1
-        run.seen += units(share.micros)
+        run.seen += units(share.micros, run.course.train.unit)
         show.step(number, result, rate)
 
     return run, step
@@ -111,7 +112,7 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as place:
-        run, step = ours(Path(place))
+        run, step = ours(Path(place, "run"))
         hand = bare(run)
         for warm in (step, hand):
             seconds(warm, 5)
@@ -121,7 +122,7 @@ def main():
             times = {which: seconds(which, args.each) for which in pair}
             rounds.append([a / b for a, b in zip(times[step], times[hand], strict=True)])
         run.loader.close()
-        memory = {which: peak(which, Path(place)) for which in ("bare", "ours")}
+        memory = {which: peak(which, Path(place, which)) for which in ("bare", "ours")}
     wall, processor = ([r[i] for r in rounds] for i in (0, 1))
     result = {
         "wall": statistics.median(wall),

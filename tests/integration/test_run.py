@@ -263,3 +263,12 @@ def test_adapters_are_learnt_resumed_and_merged(tmp_path, files, forks):
     }
     held = {p.name for p in (tmp_path / "whole" / "model" / "adapter").iterdir()}
     assert {"adapter_config.json", "adapter_model.safetensors"} <= held
+
+
+def test_of_one_book_the_end_is_kept_back(tmp_path, files):
+    texts = [file.read_text() for file in sorted((files / "gpt2").glob("*.txt"))]
+    (tmp_path / "book.txt").write_text("\n\n".join(texts))
+    outcome = train(config_of("gpt2", tmp_path / "book.txt", steps=3), tmp_path / "run", quiet=True)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["data"]["rows"] == {"train": 1, "valid": 1}
+    assert outcome.metrics["loss"] > 0

@@ -234,7 +234,7 @@ def follow(run: Run, stop: Callable[[], bool], quiet: bool) -> bool:
             share = next(run.loader)
             result, rate = take(run, share)
             run.state.step = number + 1
-            run.seen += units(share.micros) * world.size
+            run.seen += units(share.micros, run.course.train.unit) * world.size
             if show is not None:
                 show.step(number, result, rate)
             loss = valid_loss(run) if due(number, keep.evaluate, steps) else None

@@ -69,14 +69,13 @@ class Shown:
         self.log.write({"step": number, "valid": {"loss": loss}})
 
 
-def units(micros: Sequence[Mapping[str, Tensor]]) -> int:
-    """Count the pictures, or else the real tokens, of a process's share."""
+def units(micros: Sequence[Mapping[str, Tensor]], unit: str) -> int:
+    """Count the real tokens, or else the rows, of a process's share."""
     count = 0
     for batch in micros:
-        if "pixel_values" in batch:
-            count += len(batch["pixel_values"])
-        elif "attention_mask" in batch:
-            count += int(batch["attention_mask"].sum())
+        mask, ids = batch.get("attention_mask"), batch.get("input_ids")
+        if unit != "tokens" or ids is None:
+            count += len(next(iter(batch.values())))
         else:
-            count += batch["input_ids"].numel()
+            count += ids.numel() if mask is None else int(mask.sum())
     return count
