@@ -46,6 +46,16 @@ def test_a_label_that_train_never_shows_is_an_error():
     assert finding.rows == ("r2",) and "valid has labels that train never shows" in finding.text
 
 
+def test_every_tag_of_a_row_counts():
+    tags = [["A", "B", "C"], ["B", "D"], ["D", "B", "A", "C", "B"]]
+    tokens = [[f"t{i}{k}" for k in range(len(row))] for i, row in enumerate(tags)]
+    report = inspect(rows_of("tagged_text", "tve", tokens=tokens, tags=tags))
+    assert [(f.rows, f.numbers["labels"]) for f in found(report, "splits", "error")] == [
+        (("r1",), ["D"]),
+        (("r2",), ["D"]),
+    ]
+
+
 def test_train_with_one_label_is_an_error_and_valid_a_warning():
     report = inspect(of("ttvv", ["a", "a", "a", "a"]))
     assert [f.level for f in found(report, "splits")] == ["error", "warning"]
