@@ -1,6 +1,6 @@
 """Copies that two splits share are learnt from: what is kept back to judge by is new."""
 
-from zoo.data.duplicates import near_groups
+from zoo.data.duplicates import near_groups, says_something
 from zoo.data.groups import Groups, equal
 from zoo.data.kinds import KINDS, TRAIN
 from zoo.data.rows import Rows
@@ -17,7 +17,8 @@ def together(rows: Rows) -> Rows:
     view = view_of(rows)
     groups = Groups(len(rows))
     keys = content(view, KINDS[rows.kind].key, folded=True)
-    for group in (*equal(keys, range(len(rows))), *near_groups(view)):
+    usable = [i for i in range(len(rows)) if says_something(view, i)]
+    for group in (*equal(keys, usable), *near_groups(view)):
         for i in group[1:]:
             groups.join(group[0], i)
     splits = list(view.splits)

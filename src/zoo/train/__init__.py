@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from zoo.train.log import read_log
     from zoo.train.loop import Step, TrainingError, fit, token_batches, train_step
     from zoo.train.lora import MergeError, MergeReport, add_lora, merge_lora, unmerge_lora
+    from zoo.train.meet import WorldError
     from zoo.train.optimizer import freeze, make_optimizer, parameter_groups
     from zoo.train.run import Outcome, train
     from zoo.train.schedule import learning_rate
     from zoo.train.state import TrainState, load_state, save_state
     from zoo.train.store import Store
-    from zoo.train.world import World, WorldError
+    from zoo.train.world import World
 
 # public name -> the file it lives in
 PUBLIC = {
@@ -41,7 +42,7 @@ PUBLIC = {
     "TrainState": "zoo.train.state",
     "TrainingError": "zoo.train.loop",
     "World": "zoo.train.world",
-    "WorldError": "zoo.train.world",
+    "WorldError": "zoo.train.meet",
     "add_lora": "zoo.train.lora",
     "find_fault": "zoo.train.blame",
     "fit": "zoo.train.loop",

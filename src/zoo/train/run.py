@@ -21,10 +21,10 @@ from typing import Any
 import torch
 
 from zoo.data import DataError
-from zoo.data.check import inspect
+from zoo.data.check import report_of, seen
 from zoo.data.loader import Loader
 from zoo.data.order import Order
-from zoo.data.statistics import statistics
+from zoo.data.statistics import statistics_of
 from zoo.train.config import RunConfig
 from zoo.train.course import Course, add_adapters, prepare
 from zoo.train.ema import EMA
@@ -159,8 +159,9 @@ def about_data(config: RunConfig, folder: Path, course: Course) -> dict[str, Any
     if known is not None:
         return known
     findings: list[str] = []
+    view = seen(rows)
     if config.data.check:
-        report = inspect(rows)
+        report = report_of(view)
         wrong = [finding for finding in report.findings if finding.level == "error"]
         if wrong:
             more = f", and {len(wrong) - 1} more" if wrong[1:] else ""
@@ -176,7 +177,7 @@ def about_data(config: RunConfig, folder: Path, course: Course) -> dict[str, Any
         "rows": {str(name): int(counts[name]) for name in sorted(counts.index)},
         "labels": None if rows.labels is None else list(rows.labels),
         "findings": findings,
-        "reference": statistics(rows),
+        "reference": statistics_of(view),
     }
 
 

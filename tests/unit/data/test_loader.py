@@ -1,6 +1,7 @@
 import gc
 import threading
 import time
+from itertools import count
 
 import pytest
 import torch
@@ -250,7 +251,7 @@ def test_torchs_own_generator_is_left_alone():
         ({"start": -1}, "step -1: steps are counted from 0"),
         ({"samples": Numbers(12)}, "the order is over 11 samples and there are 12"),
     ],
-    ids=str,
+    ids=count(),
 )  # fmt: skip
 def test_what_cannot_be_split_is_refused_with_what_can(options, words):
     with pytest.raises(ValueError, match=words):
