@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import json
 
 from PIL import Image, ImageDraw
 
@@ -96,3 +97,47 @@ def table_of(family, files, *, steps=12, every=5, **sections):
 
 def config_of(family, files, **options):
     return from_table(RunConfig, table_of(family, files, **options))
+
+
+def sentences_of():
+    return [f"{who} {does} {where}" for who, does, where in itertools.product(WHO, DOES, WHERE)]
+
+
+def write_lines(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_classes(place):
+    rows = [{"text": text, "label": text.split()[1]} for text in sentences_of()[:60]]
+    write_lines(place / "rows.jsonl", rows)
+
+
+def write_tags(place):
+    rows = []
+    for text in sentences_of()[:60]:
+        words = text.split()
+        rows.append({"tokens": words, "tags": ["short" if len(w) < 4 else "long" for w in words]})
+    write_lines(place / "rows.jsonl", rows)
+
+
+def write_answers(place):
+    rows = []
+    for who, does, where in itertools.product(WHO, DOES, WHERE[:2]):
+        context = f"{who} {does} {where}"
+        row = {"question": f"who {does}", "context": context, "answer": who, "start": 0}
+        rows.append(row)
+    write_lines(place / "rows.jsonl", rows)
+
+
+# head -> (family, what writes its rows)
+OTHERS = {
+    "next_sentence": ("bert", write_texts),
+    "sequence": ("bert", write_classes),
+    "sequence of gpt2": ("gpt2", write_classes),
+    "token": ("bert", write_tags),
+    "token of gpt2": ("gpt2", write_tags),
+    "span": ("bert", write_answers),
+    "masked_image": ("vit", write_pictures),
+    "image of clip": ("clip", write_pictures),
+}

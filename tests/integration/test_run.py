@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from integration.forks import Forks
-from integration.lessons import FAMILIES, WRITERS, config_of, table_of
+from integration.lessons import FAMILIES, OTHERS, WRITERS, config_of, table_of
 from zoo import load
 from zoo.data import DataError
 from zoo.train.lock import Lock
@@ -272,3 +272,38 @@ def test_of_one_book_the_end_is_kept_back(tmp_path, files):
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["data"]["rows"] == {"train": 1, "valid": 1}
     assert outcome.metrics["loss"] > 0
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_every_other_head_learns_from_rows_of_its_kind(tmp_path, what):
+    family, write = OTHERS[what]
+    head = what.split()[0]
+    write(tmp_path / "rows")
+    config = config_of(family, tmp_path / "rows", steps=6, model={"head": head})
+    outcome = train(config, tmp_path / "run", quiet=True)
+    assert outcome.step == 6
+    model = load(tmp_path / "run" / "model", head=head)
+    assert model.head_name == head and model.report.fresh == ()
+    losses = [line["loss"] for line in read_log(tmp_path / "run") if "loss" in line]
+    assert len(losses) == 6 and all(0 < loss < 20 for loss in losses)
+    if head in ("sequence", "token", "image"):
+        assert len(model.config.labels) == model.config.classes > 1
+
+
+def test_pictures_are_mixed_and_labels_smoothed(tmp_path, files):
+    config = config_of(
+        "vit",
+        files / "vit",
+        steps=4,
+        data={"mixup": 0.4, "cutmix": 1.0},
+        train={"smoothing": 0.1, "micros": 2},
+    )
+    assert train(config, tmp_path / "run", quiet=True).step == 4
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_sixteen_bits_keep_weights_in_thirty_two(tmp_path, files, dtype):
+    config = config_of("gpt2", files / "gpt2", steps=4, train={"dtype": dtype})
+    train(config, tmp_path / "run", quiet=True)
+    weights = load_file(tmp_path / "run" / "model" / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
