@@ -64,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
 
 def follow(args: argparse.Namespace, config: Any) -> int:
     """Train, and say how it ended."""
-    from zoo.train.run import train  # torch: --help must not wait for it
+    # torch: --help must not wait for it
+    from zoo.train import LockedError, TrainingError, WorldError, train
 
     asked: list[int] = []
 
@@ -80,6 +81,8 @@ def follow(args: argparse.Namespace, config: Any) -> int:
         outcome = train(
             config, out, stop=lambda: bool(asked), quiet=args.quiet, fallback=args.fallback
         )
+    except (LockedError, TrainingError, WorldError) as error:
+        raise UsageError(str(error)) from error
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -111,7 +114,8 @@ def told(outcome: Any, config: Any) -> str:
         f" The recipe states {config.reaches.metric} of "
         f"{bounds(config.reaches)}: it was not reached.",
     )
-    return f"{outcome.folder}/model: {outcome.step} steps. On rows kept back: {numbers}.{goal}"
+    judged = f"On rows kept back: {numbers}." if numbers else "No rows were kept back."
+    return f"{outcome.folder}/model: {outcome.step} steps. {judged}{goal}"
 
 
 def bounds(goal: Any) -> str:
