@@ -21,11 +21,19 @@ def alone():
 
 
 def forked():
+    out, into = os.pipe()
     child = os.fork()
     if child == 0:
-        time.sleep(60)
+        stay(into)
         os._exit(0)
+    os.read(out, 1)
     return [child]
+
+
+def stay(into):
+    """Say that this child runs, and live on: one that never ran has let nothing go yet."""
+    os.write(into, b".")
+    time.sleep(60)
 
 
 def started(**options):
@@ -39,9 +47,11 @@ def started_with_all_files():
 def workers():
     """Start what a data loader starts."""
     fork = multiprocessing.get_context("fork")
-    processes = [fork.Process(target=time.sleep, args=(60,)) for _ in range(2)]
+    out, into = os.pipe()
+    processes = [fork.Process(target=stay, args=(into,)) for _ in range(2)]
     for process in processes:
         process.start()
+        os.read(out, 1)
     return [process.pid for process in processes]
 
 

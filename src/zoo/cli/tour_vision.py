@@ -7,7 +7,7 @@ folders for the other verbs, with some of those pictures.
 import argparse
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,13 +167,23 @@ def find_drawings(args: argparse.Namespace) -> None:
     found = {query: matcher.find(query, rows)[:FOUND] for query in QUERIES}
     for query, matches in found.items():
         best = [{"name": names[m.index], "cosine": m.cosine} for m in matches]
-        text = f"   {query + ':':16} " + ", ".join(names[m.index] for m in matches[:4])
-        emit(args, {"part": "find", "query": query, "found": best}, text)
+        emit(args, {"part": "find", "query": query, "found": best}, found_line(query, best))
     sheet = out / "emoji.png"
     cells = {query: [m.index for m in matches] for query, matches in found.items()}
     drawings_sheet(cells, pictures, names).save(sheet, pnginfo=credit())
     text = f"\n   {sheet} shows them.\n   {sources_emoji.attribution()}\n"
     emit(args, {"part": "picture", "file": str(sheet)}, text)
+
+
+def found_line(query: str, best: Sequence[Mapping[str, Any]], width: int = 96) -> str:
+    """Name the best of what was found, four of them or as many as fit on a line."""
+    text = f"   {query + ':':16} {best[0]['name']}"
+    for found in best[1:4]:
+        more = f"{text}, {found['name']}"
+        if len(more) > width:
+            break
+        text = more
+    return text
 
 
 def judge_drawings(
