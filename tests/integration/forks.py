@@ -4,6 +4,7 @@ python forks.py      reads a JSON line {"config": ..., "out": ..., "kill": n or 
                      each; answers {"pid": ...} at once and {"code": ..., "said": ...} at the end
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -86,6 +87,7 @@ class Forks:
 
     def __init__(self):
         here = Path(__file__)
+        self.pid = None  # of the child that runs
         self.process = subprocess.Popen(
             [sys.executable, str(here)],
             stdin=subprocess.PIPE,
@@ -95,15 +97,21 @@ class Forks:
         )
 
     def start(self, config, out, **options):
-        """Begin a run in a child; give its pid."""
+        """Begin a run in a child; give its pid. One that a failed test has left is ended first."""
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            self.end()
         asked = {"config": config, "out": str(out), **options}
         self.process.stdin.write(json.dumps(asked) + "\n")
         self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())["pid"]
+        self.pid = json.loads(self.process.stdout.readline())["pid"]
+        return self.pid
 
     def end(self):
         """Wait for the child; give its exit code, and what it said."""
         answer = json.loads(self.process.stdout.readline())
+        self.pid = None
         return answer["code"], answer["said"]
 
     def run(self, config, out, **options):
