@@ -44,6 +44,7 @@ TABLE = {
 
 def ours(folder):
     """Give a run, and a function that takes its next step as `follow` does."""
+    folder = Path(folder)
     folder.mkdir(parents=True)
     run = begin(from_table(RunConfig, TABLE), folder, World(), fallback=False)
     show = Shown(run, quiet=True).__enter__()
