@@ -49,6 +49,19 @@ class Samples(Protocol):
         ...
 
 
+class Named:
+    """Samples that are rows: one for each of `ids`, which names it."""
+
+    ids: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def names(self, chosen: Sequence[int]) -> list[str]:
+        """Name samples for messages."""
+        return [self.ids[i] for i in chosen]
+
+
 def version_of(*parts: Any) -> str:
     """Give one version for parts that are JSON: another part, or order, is another version."""
     text = json.dumps(parts, sort_keys=True, allow_nan=False)

@@ -16,7 +16,7 @@ from zoo.data.errors import DataError
 from zoo.data.masking import single
 from zoo.data.order import uniform
 from zoo.data.pack import fingerprint
-from zoo.data.samples import columns, numbers_of, row_seeds, version_of
+from zoo.data.samples import Named, columns, numbers_of, row_seeds, version_of
 from zoo.data.views import DRAWS, View, viewed
 from zoo.tokenizers import Tokenizer
 
@@ -80,7 +80,7 @@ class Pictures:
         return plane
 
 
-class LabelledImages:
+class LabelledImages(Named):
     """Pictures with a class each: `labels` (b,). `view` is for training; None shows them as they
     are.
 
@@ -106,12 +106,6 @@ class LabelledImages:
             "labelled images", rows.order(), self.pictures.settings(), self.labels
         )
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def names(self, chosen: Sequence[int]) -> list[str]:
-        return [self.ids[i] for i in chosen]
-
     def batch(
         self, chosen: Int[Tensor, " n"], generator: torch.Generator, own: slice
     ) -> dict[str, Tensor]:
@@ -122,7 +116,7 @@ class LabelledImages:
         }
 
 
-class MaskedImages:
+class MaskedImages(Named):
     """Pictures of which a share of the patches is hidden: `bool_masked_pos` (b, p), True = hidden.
 
     As many are hidden of each, the nearest whole number and at least one, drawn anew each epoch
@@ -154,12 +148,6 @@ class MaskedImages:
             "masked images", rows.order(), self.pictures.settings(), list(patch), rate
         )
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def names(self, chosen: Sequence[int]) -> list[str]:
-        return [self.ids[i] for i in chosen]
-
     def batch(
         self, chosen: Int[Tensor, " n"], generator: torch.Generator, own: slice
     ) -> dict[str, Tensor]:
@@ -173,7 +161,7 @@ class MaskedImages:
         }
 
 
-class Pairs:
+class Pairs(Named):
     """Pictures and their captions, row for row; captions lose what is beyond `length` tokens."""
 
     unit = "pairs"
@@ -194,12 +182,6 @@ class Pairs:
         self.version = version_of(
             "pairs", rows.order(), self.pictures.settings(), fingerprint(tokenizer), length
         )
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def names(self, chosen: Sequence[int]) -> list[str]:
-        return [self.ids[i] for i in chosen]
 
     def batch(
         self, chosen: Int[Tensor, " n"], generator: torch.Generator, own: slice

@@ -39,10 +39,11 @@ def told(
     write_json(place, record)
     shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if names[SHOWN:] else "")
     where = "" if fault is None else f" First: {fault.sentence()}."
+    steps = run.store.steps()
+    kept = f"The checkpoint of step {steps[-1]} is as it was" if steps else "No checkpoint was due"
     return TrainingError(
-        f"step {share.step}: {error}.{where} The batch: {shown} ({place}). The last checkpoint is "
-        f"as it was: the same command goes on from it; a lower optimizer.rate ({rate:.2e} here) or "
-        "sound rows may help"
+        f"step {share.step}: {error}.{where} The batch: {shown} ({place}). {kept}: begin anew, "
+        f"in another --out, with a lower optimizer.rate ({rate:.2e} here) or sound rows"
     )
 
 
