@@ -14,14 +14,14 @@ from torch import Tensor
 from zoo.data.errors import DataError, counted, listed
 from zoo.data.order import uniform
 from zoo.data.pack import fingerprint, pieces
-from zoo.data.samples import IGNORE, columns, numbers_of, row_seeds, version_of
+from zoo.data.samples import IGNORE, Named, columns, numbers_of, row_seeds, version_of
 from zoo.data.samples_packed import Masked, SentencePairs, Windows
 from zoo.tokenizers import Tokenizer
 
 __all__ = ["Answers", "Labelled", "Masked", "SentencePairs", "Tagged", "Windows"]
 
 
-class Labelled:
+class Labelled(Named):
     """Texts, or pairs of them, with a class each: `labels` (b,).
 
     `labels` are the classes in the order of their numbers, by default the rows' own. Texts lose
@@ -42,12 +42,6 @@ class Labelled:
         self.numbers = numbers_of(names, self.labels, self.ids)
         self.version = row_version("labelled", rows, tokenizer, length, self.labels)
 
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def names(self, chosen: Sequence[int]) -> list[str]:
-        return [self.ids[i] for i in chosen]
-
     def batch(
         self, chosen: Int[Tensor, " n"], generator: torch.Generator, own: slice
     ) -> dict[str, Tensor]:
@@ -59,7 +53,7 @@ class Labelled:
         return batch | {"labels": self.numbers[chosen[own]]}
 
 
-class Tagged:
+class Tagged(Named):
     """Words with a tag each: `labels` (b, t) has a word's tag at its first token, -100 elsewhere.
 
     `labels` are the tags in the order of their numbers, by default the rows' own.
@@ -78,12 +72,6 @@ class Tagged:
             for row, name in zip(tags, self.ids, strict=True)
         ]
         self.version = row_version("tagged", rows, tokenizer, length, self.labels)
-
-    def __len__(self) -> int:
-        return len(self.words)
-
-    def names(self, chosen: Sequence[int]) -> list[str]:
-        return [self.ids[i] for i in chosen]
 
     def batch(
         self, chosen: Int[Tensor, " n"], generator: torch.Generator, own: slice
