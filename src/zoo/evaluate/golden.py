@@ -1,33 +1,35 @@
-"""Golden sets: numbers of another implementation that ours must give.
+"""Golden sets: what the house must give, in git, each in a folder with a manifest.
 
-A set is a folder with a manifest. Its files are verified byte for byte before anything is compared,
-and a model is compared submodule by submodule, so that a mismatch names the first block that is
-wrong. Sets are recorded by `tools/record_golden.py`; nothing here writes.
+    kind                        what is compared                                   in
+    model, layout, tokenizer    our numbers with another implementation's          golden_parity
+    checkpoint                  a trained model's files and its probe              golden_quality
+    rows                        what a checkpoint answers, with the set's gate     golden_quality
+
+A set's files are verified byte for byte before anything is compared. Parity sets are recorded by
+`tools/record_golden.py`, the other two by `zoo golden accept`; nothing here writes.
 """
 
 import hashlib
+import importlib
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
-from torch import Tensor
-
-from zoo import keymap
-from zoo.generate import Sampling, generate
-from zoo.models import convert, load
-from zoo.models.layouts import openai_clip, timm
-from zoo.objectives import OBJECTIVES, inputs_of
-from zoo.testing.trace import difference, first_divergence, trace
-from zoo.tokenizers import Tokenizer
-
 MANIFEST = "manifest.json"
 SCHEMA = 1
+NEEDED = {"schema", "name", "kind", "version", "history", "source", "files"}
+# kind -> what its manifest needs beside that
+ALSO = {"checkpoint": {"recipe", "config", "data", "machine"}, "rows": {"subject"}}
+# kind -> the file and the function that compares it; what it needs is imported when it is asked for
+COMPARISONS = {
+    "checkpoint": ("zoo.evaluate.golden_quality", "compare_checkpoint"),
+    "layout": ("zoo.evaluate.golden_parity", "compare_layout"),
+    "model": ("zoo.evaluate.golden_parity", "compare_model"),
+    "rows": ("zoo.evaluate.golden_quality", "compare_rows"),
+    "tokenizer": ("zoo.evaluate.golden_parity", "compare_tokenizer"),
+}
 
 
 class GoldenError(ValueError):
@@ -49,14 +51,24 @@ class GoldenSet:
     def kind(self) -> str:
         return str(self.manifest["kind"])
 
+    @property
+    def version(self) -> int:
+        return int(self.manifest["version"])
+
 
 @dataclass
 class Report:
-    """What a comparison found; empty when all is as recorded."""
+    """What a comparison found; without faults when all is as recorded.
+
+    `changes` are rows that answer otherwise, which a gate may allow, and `verdict` is its whole
+    answer, of a set of kind rows.
+    """
 
     name: str
     compared: int = 0
     faults: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
+    verdict: Any = None
 
     @property
     def ok(self) -> bool:
@@ -69,8 +81,11 @@ class Report:
 
 
 def find_sets(root: str | Path) -> list[GoldenSet]:
-    """Open every set below a folder, sorted by name."""
-    return sorted((open_set(p.parent) for p in Path(root).rglob(MANIFEST)), key=lambda s: s.name)
+    """Open every set below a folder, sorted by name; what begins with a dot is being written."""
+    root = Path(root)
+    places = [path.parent for path in root.rglob(MANIFEST)]
+    seen = [p for p in places if not any(x.startswith(".") for x in p.relative_to(root).parts)]
+    return sorted(map(open_set, seen), key=lambda golden: golden.name)
 
 
 def open_set(folder: str | Path) -> GoldenSet:
@@ -80,210 +95,89 @@ def open_set(folder: str | Path) -> GoldenSet:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise GoldenError(f"{folder / MANIFEST}: {error}") from None
-    needed = {"schema", "name", "kind", "version", "history", "source", "files"}
-    if not isinstance(manifest, dict) or not needed <= manifest.keys():
+    needed = NEEDED | (ALSO.get(str(manifest.get("kind")), set()) if is_table(manifest) else set())
+    if not is_table(manifest) or not needed <= manifest.keys():
         raise GoldenError(f"{folder / MANIFEST} needs {sorted(needed)}")
     if manifest["schema"] != SCHEMA:
         raise GoldenError(f"{folder / MANIFEST} has schema {manifest['schema']!r}, not {SCHEMA}")
-    versions = [entry.get("version") for entry in manifest["history"]]
-    if versions != list(range(manifest["version"], 0, -1)):
-        raise GoldenError(
-            f"{folder / MANIFEST}: version {manifest['version']}, but its history is of {versions}"
-        )
+    check_history(folder / MANIFEST, manifest)
+    for name, about in manifest["files"].items() if is_table(manifest["files"]) else [("", None)]:
+        if not isinstance(about, dict) or not {"bytes", "sha256"} <= about.keys():
+            raise GoldenError(f"{folder / MANIFEST}: files {name!r} needs bytes and sha256")
     return GoldenSet(folder, manifest)
 
 
+def is_table(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def check_history(where: Path, manifest: Mapping[str, Any]) -> None:
+    """Raise GoldenError unless each version down to the first stands there with its reason.
+
+    Version 0, without a history, is a set that was never accepted.
+    """
+    history, version = manifest["history"], manifest["version"]
+    if not isinstance(history, list) or not all(map(is_table, history)) or type(version) is not int:
+        raise GoldenError(f"{where} needs a whole number as version and a list as history")
+    versions = [entry.get("version") for entry in history]
+    if versions != list(range(version, 0, -1)):
+        raise GoldenError(f"{where}: version {version}, but its history is of {versions}")
+    for entry in history:
+        if not str(entry.get("why") or "").strip():
+            raise GoldenError(f"{where}: version {entry['version']} has no reason; state `why`")
+
+
 def verify(golden: GoldenSet) -> None:
-    """Raise GoldenError unless the folder holds just the manifest's files with their bytes."""
+    """Raise GoldenError unless the folder and those in it hold just the manifest's files.
+
+    Each must have its bytes.
+    """
     stated: Mapping[str, Any] = golden.manifest["files"]
-    there = {p.name for p in golden.folder.iterdir()} - {MANIFEST}
-    if there != stated.keys():
+    there = files_below(golden.folder)
+    if golden.version == 0:
+        raise GoldenError(f"{golden.folder} was never accepted: {recorder(golden)}")
+    if there.keys() != stated.keys():
+        more, fewer = sorted(there.keys() - stated.keys()), sorted(stated.keys() - there.keys())
         raise GoldenError(
-            f"{golden.folder} holds {sorted(there)}, the manifest names {sorted(stated)}"
+            f"{golden.folder} is not what the manifest names: "
+            f"too many are {more}, not there are {fewer}"
         )
     for name, about in stated.items():
-        data = (golden.folder / name).read_bytes()
+        data = there[name].read_bytes()
         if len(data) != about["bytes"] or hashlib.sha256(data).hexdigest() != about["sha256"]:
             raise GoldenError(
-                f"{golden.folder / name} is not the file that was recorded; to change a set, "
-                "record it again with a reason: tools/record_golden.py"
+                f"{there[name]} is not the file that was recorded; to change a set, "
+                f"record it again with a reason: {recorder(golden)}"
             )
+
+
+def files_below(folder: Path) -> dict[str, Path]:
+    """Give every file of a set but its manifest, by its path from there with slashes."""
+    found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if not p.is_dir()}
+    found.pop(MANIFEST, None)
+    return dict(sorted(found.items()))
+
+
+def recorder(golden: GoldenSet) -> str:
+    """Say what records a set again."""
+    if golden.kind in ALSO:
+        return f'zoo golden accept {golden.name} --because "..."'
+    return "tools/record_golden.py"
 
 
 def compare(golden: GoldenSet, subject: Any = None) -> Report:
     """Verify a set and compare what we compute with what it holds.
 
-    `subject` stands in for the model or tokenizer that is otherwise read from the set's own folder.
-    Raises GoldenError for a damaged set; a number that differs is a fault of the report.
+    `subject` stands in for the model or tokenizer that is otherwise read: from the set's own
+    folder, or, of a set of kind rows, from the checkpoint that it names.
+    Raises GoldenError for a damaged set; what differs is a fault of the report.
     """
     verify(golden)
     if golden.kind not in COMPARISONS:
         raise GoldenError(
             f"{golden.name} is of kind {golden.kind!r}; known are {sorted(COMPARISONS)}"
         )
+    module, function = COMPARISONS[golden.kind]
     report = Report(golden.name)
-    COMPARISONS[golden.kind](golden, subject, report)
+    getattr(importlib.import_module(module), function)(golden, subject, report)
     return report
-
-
-def compare_model(golden: GoldenSet, subject: Any, report: Report) -> None:
-    """Compare every batch's submodule outputs, loss, gradients, and greedy text."""
-    model = load(golden.folder, dtype=torch.float64) if subject is None else subject
-    bounds = golden.manifest["compare"]
-    inputs, expected = (
-        unflatten(load_file(golden.folder / f"{name}.safetensors"))
-        for name in ("inputs", "expected")
-    )
-    for batch_name, batch in inputs.items():
-        wanted = expected[batch_name]
-        compare_outputs(model, batch, wanted, bounds, f"{golden.name}/{batch_name}", report)
-        compare_gradients(model, batch, wanted, bounds, f"{golden.name}/{batch_name}", report)
-    if report.faults:
-        return  # what a wrong model writes says nothing more
-    texts = golden.folder / "generation.jsonl"
-    for line in texts.read_text().splitlines() if texts.exists() else ():
-        row = json.loads(line)
-        options = Sampling(max_new_tokens=len(row["tokens"]), stop_tokens=())
-        (found,) = generate(model, [row["prompt"]], options)
-        report.compared += 1
-        if found.ids != row["tokens"]:
-            report.faults.append(f"{row['prompt']} goes on {found.ids}, not {row['tokens']}")
-
-
-def compare_outputs(
-    model: Any,
-    batch: dict[str, Tensor],
-    wanted: dict[str, Tensor],
-    bounds: Mapping[str, Any],
-    where: str,
-    report: Report,
-) -> None:
-    with torch.no_grad():
-        found = trace(model, **inputs_of(batch))
-    found["logits"] = found.pop("")
-    outputs = {name: t for name, t in wanted.items() if not name.startswith(("loss", "gradient:"))}
-    unknown = outputs.keys() - found.keys()
-    if unknown:
-        report.faults.append(f"{where}: the model has no {sorted(unknown)}")
-    mask = batch.get("attention_mask")
-    kept = None if mask is None else mask.bool()
-    worst = first_divergence(found, outputs, rtol=bounds["rtol"], atol=bounds["atol"], kept=kept)
-    report.compared += len(outputs)
-    if worst is not None:
-        report.faults.append(f"{where} {worst}")
-
-
-def compare_gradients(
-    model: Any,
-    batch: dict[str, Tensor],
-    wanted: dict[str, Tensor],
-    bounds: Mapping[str, Any],
-    where: str,
-    report: Report,
-) -> None:
-    """Compare the loss, and the norm of each published tensor's gradient."""
-    model.zero_grad()
-    loss = OBJECTIVES[model.head_name](model, batch)
-    loss.backward()
-    gradients = {name: p.grad for name, p in model.named_parameters()}
-    keys = model.spec.keys(model.config)
-    theirs = keymap.to_theirs(keys, model.head_name, gradients)
-    found = {f"gradient:{name}": gradient.norm() for name, gradient in theirs.items()}
-    found["loss"] = loss.detach()
-    for name in sorted(n for n in wanted if n.startswith(("loss", "gradient:"))):
-        report.compared += 1
-        size, bound = difference(
-            found[name], wanted[name], rtol=bounds["rtol"], atol=bounds["atol"]
-        )
-        if size > bound:
-            report.faults.append(f"{where}: {name} differs by {size:.3g} (allowed: {bound:.3g})")
-            return
-
-
-def unflatten(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Group `batch/name` tensors by batch."""
-    result: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        batch, _, rest = name.partition("/")
-        result.setdefault(batch, {})[rest] = tensor
-    return result
-
-
-def compare_tokenizer(golden: GoldenSet, subject: Any, report: Report) -> None:
-    """Compare ids of texts, and texts of ids."""
-    tokenizer = Tokenizer.from_folder(golden.folder) if subject is None else subject
-    for line in (golden.folder / "cases.jsonl").read_text(encoding="utf-8").splitlines():
-        case = json.loads(line)
-        ids = tokenizer.encode(case["text"])
-        report.compared += 1
-        if ids != case["ids"]:
-            report.faults.append(f"{case['text']!r} gives {ids}, not {case['ids']}")
-        elif tokenizer.decode(ids) != case["decoded"]:
-            report.faults.append(f"{ids} reads {tokenizer.decode(ids)!r}, not {case['decoded']!r}")
-
-
-def compare_layout(golden: GoldenSet, subject: Any, report: Report) -> None:
-    """Read each case as the library that wrote it would; compare outputs and all gradients."""
-    bounds = golden.manifest["compare"]
-    for case in golden.manifest["cases"]:
-        model = read_case(golden, case).double() if subject is None else subject
-        held = {
-            part: load_file(golden.folder / f"{case}.{part}.safetensors") for part in ("in", "out")
-        }
-        found = outputs_of(model, held["in"])
-        (found["output"] * direction(found["output"])).sum().backward()
-        gradients = {
-            n: torch.zeros_like(p) if p.grad is None else p.grad
-            for n, p in model.named_parameters()
-        }
-        keys = KEYS[golden.manifest["layout"]](model.config)
-        theirs = keymap.to_theirs(keys, model.head_name, gradients)
-        found |= {f"gradient:{name}": gradient for name, gradient in theirs.items()}
-        if found.keys() != held["out"].keys():
-            names = sorted(found.keys() ^ held["out"].keys())
-            report.faults.append(f"{golden.name}/{case}: {names} are not in both")
-            continue
-        for name, wanted in held["out"].items():
-            report.compared += 1
-            size, bound = difference(
-                found[name].detach(), wanted, rtol=bounds["rtol"], atol=bounds["atol"]
-            )
-            if size > bound:
-                report.faults.append(
-                    f"{golden.name}/{case}: {name} differs by {size:.3g} (allowed: {bound:.3g})"
-                )
-
-
-def read_case(golden: GoldenSet, case: str) -> Any:
-    """Lay a case's files out as its library does, and read them as `zoo convert` would."""
-    config, weights = FILES[golden.manifest["layout"]]
-    with tempfile.TemporaryDirectory() as place:
-        shutil.copyfile(golden.folder / f"{case}.json", Path(place, config))
-        shutil.copyfile(golden.folder / f"{case}.weights.safetensors", Path(place, weights))
-        return convert.read(place, unpickle=False)
-
-
-def outputs_of(model: Any, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give a ViT's hidden states or a CLIP's vectors, and the output."""
-    if "input_ids" in inputs:
-        images = model.encode_image(inputs["pixel_values"])
-        texts = model.encode_text(inputs["input_ids"])
-        return {"images": images, "texts": texts, "output": model(**inputs)}
-    hidden = model.encode(**inputs, interpolate=True)
-    output = model.pool(hidden)
-    return {"hidden": hidden, "output": model.head(output)}
-
-
-def direction(output: Tensor) -> Tensor:
-    """Weigh every element of an output differently, without drawing."""
-    return torch.arange(output.numel(), dtype=output.dtype).cos().reshape(output.shape)
-
-
-# a layout -> its key table of a config, and how it calls config and weights
-KEYS: dict[str, Any] = {"timm": timm.keys_of, "open_clip": openai_clip.keys_of}
-FILES = {
-    "timm": ("config.json", "model.safetensors"),
-    "open_clip": (openai_clip.ABOUT, openai_clip.WEIGHTS),
-}
-
-COMPARISONS = {"layout": compare_layout, "model": compare_model, "tokenizer": compare_tokenizer}

@@ -26,7 +26,6 @@ from zoo.evaluate.golden import MANIFEST, GoldenError
 from zoo.evaluate.outcome import Row
 
 ROWS = "rows.jsonl"
-DRAFT = "draft.json"  # subject, sheets and perturbations of a set that was never accepted
 
 # task -> field -> form; `text?` and `texts?` may be left out
 TASKS: dict[str, dict[str, str]] = {
@@ -44,7 +43,7 @@ LEAST_GROUP = 10  # of fewer rows to rank, five are half: recall at 5 says nothi
 
 
 def read_rows(folder: str | Path, sheets: Mapping[str, int] | None = None) -> tuple[Row, ...]:
-    """Read a folder's rows.jsonl and check every row; `sheets` are the manifest's or the draft's.
+    """Read a folder's rows.jsonl and check every row; `sheets` are the manifest's.
 
     Raises GoldenError that names the file, the line, the row, what is wrong and the fix.
     """
@@ -72,14 +71,14 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def stated(folder: Path) -> dict[str, Any]:
-    """Give what a set's manifest says, or its draft; nothing where neither is."""
-    for name in (MANIFEST, DRAFT):
-        if (folder / name).exists():
-            try:
-                return parse_json((folder / name).read_bytes(), str(folder / name))
-            except CheckpointError as error:
-                raise GoldenError(str(error)) from None
-    return {}
+    """Give what a set's manifest says; nothing where none is."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return {}
+    try:
+        return parse_json(path.read_bytes(), str(path))
+    except CheckpointError as error:
+        raise GoldenError(str(error)) from None
 
 
 def row_of(line: Mapping[str, Any]) -> Row:

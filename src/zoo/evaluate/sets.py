@@ -16,9 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.evaluate.golden import MANIFEST, SCHEMA, GoldenError, GoldenSet, open_set
+from zoo.evaluate.golden import (
+    MANIFEST,
+    SCHEMA,
+    GoldenError,
+    GoldenSet,
+    files_below,
+    open_set,
+)
 from zoo.evaluate.outcome import Outcome, Row
-from zoo.evaluate.rows import DRAFT, ROWS, read_lines, read_rows
+from zoo.evaluate.rows import read_lines, read_rows
 
 GATE = "gate.toml"
 ACCEPTED = "accepted.jsonl"
@@ -165,10 +172,7 @@ def describe(data: bytes) -> dict[str, Any]:
 def files_of(folder: Path, fresh: Mapping[str, bytes] | None = None) -> dict[str, Any]:
     """Describe every file of a folder and below, by posix path; `fresh` are about to be written."""
     fresh = fresh or {}
-    there = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
-    for name in (MANIFEST, DRAFT):
-        there.pop(name, None)
-    described = {name: describe(path.read_bytes()) for name, path in there.items()}
+    described = {name: describe(p.read_bytes()) for name, p in files_below(folder).items()}
     return dict(sorted((described | {n: describe(d) for n, d in fresh.items()}).items()))
 
 
@@ -188,5 +192,3 @@ def next_version(
     kept.pop("files", None)
     return kept | {"version": version, "history": history} | facts | {"files": files}
 
-
-__all__ = ["ACCEPTED", "DRAFT", "GATE", "HISTORY", "ROWS", "GoldenRows", "open_rows"]
