@@ -1,0 +1,6 @@
+"""One page that shows what the golden models can do, for people."""
+
+from zoo.report.page import Page
+from zoo.report.write import render, write_page
+
+__all__ = ["Page", "render", "write_page"]
