@@ -4,6 +4,7 @@ import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from zoo.data.errors import shown
 from zoo.evaluate.golden import GoldenError
@@ -25,7 +26,7 @@ def picture_fault(name: str, folder: Path, tiles: Mapping[str, int]) -> str | No
     return None
 
 
-def tiles_of(sheet: Path, side: int) -> int:
+def tiles_of(sheet: Path, side: Any) -> int:
     """Count the tiles of a PNG, from its first bytes; raise GoldenError unless they fill it."""
     try:
         with open(sheet, "rb") as file:

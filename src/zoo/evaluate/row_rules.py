@@ -19,11 +19,12 @@ from zoo.evaluate.rows import COMMON, ROWS, TASKS
 
 WORD = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # kebab-case
 FLAGS = ("edge", "pinned", "robust")  # those that are acted upon
+KNOWN = ("answer", "answers", "choices", "label")  # of a variant: those of its row, if left out
 MASK = "[MASK]"
 Line = Mapping[str, Any]
 
 
-def check_rows(folder: Path, lines: Sequence[Line], sheets: Mapping[str, int]) -> None:
+def check_rows(folder: Path, lines: Sequence[Line], sheets: Mapping[str, Any]) -> None:
     """Raise GoldenError for the first line that is no golden row, and say how many more are."""
     for number, line in enumerate(lines):
         check_names(place(folder, lines, number), line)
@@ -41,7 +42,8 @@ def check_rows(folder: Path, lines: Sequence[Line], sheets: Mapping[str, int]) -
 def place(folder: Path, lines: Sequence[Line], number: int) -> str:
     """Name a row's file, line and id."""
     name = lines[number].get("id")
-    return f"{folder / ROWS}:{number + 1}" + (f" ({name})" if isinstance(name, str) else "")
+    told = isinstance(name, str) and WORD.fullmatch(name)
+    return f"{folder / ROWS}:{number + 1}" + (f" ({name})" if told else "")
 
 
 def check_names(where: str, line: Line) -> None:
@@ -61,7 +63,7 @@ def check_names(where: str, line: Line) -> None:
 
 
 def failures(
-    task: str, lines: Sequence[Line], folder: Path, sheets: Mapping[str, int]
+    task: str, lines: Sequence[Line], folder: Path, sheets: Mapping[str, Any]
 ) -> Iterable[tuple[int, int, Rule]]:
     """Give what the task's schema refuses: the row's number, the rule's number, the rule."""
     numbers = [number for number, line in enumerate(lines) if line["task"] == task]
@@ -107,7 +109,7 @@ def schema_of(task: str, rules: Sequence[Rule]) -> pa.DataFrameSchema:
     return pa.DataFrameSchema(columns, checks=whole, name=task, strict=True)
 
 
-def rules_of(task: str, folder: Path, sheets: Mapping[str, int]) -> list[Rule]:
+def rules_of(task: str, folder: Path, sheets: Mapping[str, Any]) -> list[Rule]:
     """Give the rules of a task, in the order in which they are spoken of."""
     rules = [
         *text_rules("id", None),
@@ -127,7 +129,7 @@ def rules_of(task: str, folder: Path, sheets: Mapping[str, int]) -> list[Rule]:
         cell("by", "is a size", is_size, "; expected a number of 0 or more, for a dir row"),
     ]
     for name, form in TASKS[task].items():
-        rules += FORMS[form.removesuffix("?")](name, form.endswith("?"))
+        rules += FORMS[form.removesuffix("?")](name, form.endswith("?") or name in KNOWN)
         if form.startswith("image"):
             rules.append(image_rule(name, folder, sheets))
     return [*rules, *map(whole_rule, VARIANTS), *map(whole_rule, WHOLE.get(task, ()))]
@@ -199,7 +201,7 @@ FORMS: dict[str, Callable[[str, bool], list[Rule]]] = {
 }
 
 
-def image_rule(name: str, folder: Path, sheets: Mapping[str, int]) -> Rule:
+def image_rule(name: str, folder: Path, sheets: Mapping[str, Any]) -> Rule:
     """Every picture that a row names is there, and its tile is on the sheet."""
     tiles = {sheet: tiles_of(folder / sheet, side) for sheet, side in sheets.items()}
 
@@ -230,6 +232,15 @@ def whole_rule(complain: Callable[[Line], str | None]) -> Rule:
     )
 
 
+def known_is_there(line: Line) -> str | None:
+    """Only a variant may leave out what it is judged by: it has that of its row."""
+    if (line.get("test") or "mft") != "mft":
+        return None
+    needed = [n for n, form in TASKS[line["task"]].items() if n in KNOWN and form[-1] != "?"]
+    missing = [name for name in needed if line.get(name) is None]
+    return f"{missing[0]} is missing; fill it in, or leave the row out" if missing else None
+
+
 def variant(line: Line) -> str | None:
     """`of`, `expect` and `by` fit the test."""
     test = line.get("test") or "mft"
@@ -246,6 +257,8 @@ def variant(line: Line) -> str | None:
     if line.get("expect") not in wanted:
         said = f"expect is {shown(line.get('expect'))}"
         return f"{said}; a row of test {test} expects {' or '.join(wanted)}"
+    if test == "inv" and line["task"] == "text":
+        return "a text row has no answer that could stay the same; say dir, or leave it out"
     return "an inv row has no `by`; leave it out" if test == "inv" and "by" in given else None
 
 
@@ -258,7 +271,7 @@ def robust(line: Line) -> str | None:
     return None
 
 
-VARIANTS = (variant, robust)
+VARIANTS = (known_is_there, variant, robust)
 
 
 def answer_in(name: str) -> Callable[[Line], str | None]:
@@ -297,10 +310,8 @@ def text_or_image(line: Line) -> str | None:
 
 
 def has_label(line: Line) -> str | None:
-    test = line.get("test") or "mft"
-    if line.get("label") is not None or test == "inv":
-        return None
-    return f"a label row of test {test} needs `label`"
+    mft = (line.get("test") or "mft") == "mft"
+    return "label is missing; fill it in" if mft and line.get("label") is None else None
 
 
 def two_poles(line: Line) -> str | None:

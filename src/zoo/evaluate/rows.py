@@ -4,14 +4,15 @@
     choice      prompt, choices, answer
     text        text
     fill        text with one [MASK], answers, choices?
-    label       text or image, label (? of an inv row)
+    label       text or image, label
     closer      anchor, near, far
     caption     image, captions, answer
     picture     text, images, answer
     retrieve    image, caption, group
 
 Every row has `id` and `task`, and may have `test` (mft where it is left out), `segments`, `flags`,
-`note`, and for a variant `of`, `expect` and `by`. An image is a file of the set's folder, or
+`note`, and for a variant `of`, `expect` and `by`; a variant has the answer, answers, choices and
+label of its row where it does not say its own. An image is a file of the set's folder, or
 `sheet.png#17`: tile 17 of a sheet, counted from 0.
 """
 
@@ -26,6 +27,7 @@ from zoo.evaluate.golden import MANIFEST, GoldenError
 from zoo.evaluate.outcome import Row
 
 ROWS = "rows.jsonl"
+DRAFT = "draft.json"  # subject, source, sheets and perturbations of a set without a manifest as yet
 
 # task -> field -> form; `text?` and `texts?` may be left out
 TASKS: dict[str, dict[str, str]] = {
@@ -43,7 +45,7 @@ LEAST_GROUP = 10  # of fewer rows to rank, five are half: recall at 5 says nothi
 
 
 def read_rows(folder: str | Path, sheets: Mapping[str, int] | None = None) -> tuple[Row, ...]:
-    """Read a folder's rows.jsonl and check every row; `sheets` are the manifest's.
+    """Read a folder's rows.jsonl and check every row; `sheets` are the manifest's, or the draft's.
 
     Raises GoldenError that names the file, the line, the row, what is wrong and the fix.
     """
@@ -71,9 +73,9 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def stated(folder: Path) -> dict[str, Any]:
-    """Give what a set's manifest says; nothing where none is."""
-    path = folder / MANIFEST
-    if not path.exists():
+    """Give what a set's manifest says, or its draft; nothing where neither is."""
+    path = next((folder / n for n in (MANIFEST, DRAFT) if (folder / n).exists()), None)
+    if path is None:
         return {}
     try:
         return parse_json(path.read_bytes(), str(path))
