@@ -9,7 +9,8 @@
     retrieve    value = rank = 1 + how many other pictures of the group have cos(caption, picture)
                 of at least that of the row's own; passes within the first 5
 
-confidence is the softmax of the cosines times the model's own scale. Pictures go by their names.
+confidence is the softmax of the cosines times the model's own scale; `retrieve` has none, as to be
+among five is not what it speaks of. Pictures go by their names.
 
 The group of a `retrieve` row are the pictures of all mft rows in this run with the same `group`,
 each name once. A row that is not mft, or was made by a perturbation, is ranked among them too, with
@@ -100,7 +101,6 @@ def retrieve(rows: Sequence[Row], subject: Subject, folder: Path) -> list[Outcom
         if is_plain(row):
             groups.setdefault(group_of(row), {})[name_of(row.fields["image"])] = image
     places = {row.id: name_of(row.fields["image"]) for row in rows}
-    scale = subject.model.scale().double()
     result = []
     for row, text, image in zip(rows, texts, images, strict=True):
         gallery = dict(groups.get(group_of(row), {}))
@@ -108,7 +108,7 @@ def retrieve(rows: Sequence[Row], subject: Subject, folder: Path) -> list[Outcom
         if own not in gallery:
             raise wrong(row, f"it is of {row.of!r}, no mft row of group {group_of(row)!r}")
         gallery[own] = image
-        result.append(ranked(row, gallery, own, text, scale))
+        result.append(ranked(row, gallery, own, text))
     return result
 
 
@@ -120,7 +120,7 @@ def group_of(row: Row) -> str:
     return str(row.fields.get("group", ""))
 
 
-def ranked(row: Row, gallery: dict[str, Tensor], own: str, text: Tensor, scale: Tensor) -> Outcome:
+def ranked(row: Row, gallery: dict[str, Tensor], own: str, text: Tensor) -> Outcome:
     """Make the outcome of a row whose own picture stands in a gallery; a tie counts against it."""
     names = list(gallery)
     cosines = torch.stack(list(gallery.values())) @ text
@@ -134,7 +134,6 @@ def ranked(row: Row, gallery: dict[str, Tensor], own: str, text: Tensor, scale: 
         value=float(rank),
         passed=rank <= TOP,
         right=rank <= TOP,
-        confidence=float((scale * cosines).softmax(0)[first]),
     )
 
 
@@ -147,11 +146,10 @@ def image_vectors(
 ) -> Float[Tensor, "n e"]:
     """Give a vector a picture, in float64; one that is named twice is looked at once."""
     keys = [source if isinstance(source, str) else id(source) for _, source in wanted]
-    first = {key: i for i, key in reversed(list(enumerate(keys)))}
-    order = list(first)
-    some = [wanted[first[key]] for key in order]
-    found = seen(subject, folder, some, subject.model.encode_image).double()
-    return found[[order.index(key) for key in keys]]
+    first = dict(reversed([*zip(keys, wanted, strict=True)]))  # of the same key, the first
+    found = seen(subject, folder, list(first.values()), subject.model.encode_image).double()
+    place = {key: i for i, key in enumerate(first)}
+    return found[[place[key] for key in keys]]
 
 
 def seen(

@@ -22,7 +22,8 @@ moved back to be whole: every token counts once, with C/2 or more before it, or 
 
     with choices       value = log p(best of answers) - log p(best of the other choices)
     without            value = -log10(rank of the best of answers); passes within the first 5
-                       rank = 1 + how many tokens that are no answer are at least as likely
+                       rank = 1 + how many tokens that are no answer are at least as likely;
+                       no confidence: being among five is not what a probability speaks of
 
 `label`, of a BERT or GPT-2 with its sequence head: value = p(label), or p(answer) without a label.
 A text longer than the context loses its end, as with TextClassifier.
@@ -175,24 +176,23 @@ def fill(rows: Sequence[Row], subject: Subject, folder: Path) -> list[Outcome]:
         hidden = model.encode(**batch)[batch["input_ids"] == mask_id]  # one a row, in their order
         logs = model.head(hidden)[:, : tokenizer.vocab_size].double().log_softmax(-1)
         for i, log in zip(places, logs, strict=True):
-            judge_one = filled_of if "choices" in rows[i].fields else guessed
+            finite(rows[i], log)
+            judge_one = filled if rows[i].fields.get("choices") else guessed
             result[i] = judge_one(rows[i], log, tokenizer)
     return [result[i] for i in range(len(rows))]
 
 
-def filled_of(row: Row, logs: Tensor, tokenizer: Any) -> Outcome:
+def filled(row: Row, logs: Tensor, tokenizer: Any) -> Outcome:
     """Make the outcome of a mask with choices."""
     choices = options(row, row.fields["choices"], "choices")
     ids = [word_id(row, word, tokenizer) for word in choices]
     if len({*ids}) < len(ids):
         raise wrong(row, f"choices {choices} are not all different tokens: {ids}")
-    finite(row, logs)
     return chosen_of(row, logs[ids], "answers")
 
 
 def guessed(row: Row, logs: Tensor, tokenizer: Any) -> Outcome:
     """Make the outcome of a mask without choices: the rank of the best accepted word."""
-    finite(row, logs)
     top = logs.topk(min(TOP, len(logs)))
     names = tokenizer.tokens(top.indices.tolist())
     scores = dict(zip(names, top.values.tolist(), strict=True))
@@ -210,7 +210,6 @@ def guessed(row: Row, logs: Tensor, tokenizer: Any) -> Outcome:
         value=-math.log10(rank or 1),
         passed=verdict,
         right=verdict,
-        confidence=math.exp(scores[names[0]]),
         scores=scores,
     )
 

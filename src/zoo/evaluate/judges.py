@@ -92,10 +92,10 @@ def settled(row: Row, found: Mapping[str, Outcome]) -> Outcome:
 def label(rows: Sequence[Row], subject: Subject, folder: Path) -> list[Outcome]:
     """Judge classes of texts and of pictures; a model reads one of them."""
     for row in rows:
-        if ("image" in row.fields) == ("text" in row.fields):
+        if (row.fields.get("image") is None) == (row.fields.get("text") is None):
             raise wrong(row, "task 'label' needs a text or an image, one of them")
-    seeing = [row for row in rows if "image" in row.fields]
-    reading = [row for row in rows if "text" in row.fields]
+    seeing = [row for row in rows if row.fields.get("image") is not None]
+    reading = [row for row in rows if row.fields.get("text") is not None]
     result = label_pictures(seeing, subject, folder) if seeing else []
     return result + (label_texts(reading, subject, folder) if reading else [])
 
