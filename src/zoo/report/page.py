@@ -74,7 +74,7 @@ class Change:
     """A row that is answered otherwise than by the accepted version."""
 
     id: str
-    mended: bool | None  # None: neither broke nor mended
+    kind: str  # broke, mended, answer (another one), moved (its number)
     asked: str
     before: str
     now: str
@@ -108,6 +108,18 @@ class Search:
     tiles: tuple[Tile, ...] = ()
     texts: tuple[tuple[str, str, bool], ...] = ()  # (text, number, whether it is right)
     note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """A text, its class, and the class that it was given."""
+
+    id: str
+    text: str
+    truth: str
+    answer: str
+    sure: str
+    right: bool
 
 
 @dataclass(frozen=True, kw_only=True)

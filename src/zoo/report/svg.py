@@ -87,11 +87,11 @@ def sparkline(values: Sequence[float], label: str) -> str:
         points.append((number(x), number(y)))
     line = " ".join(f"{x},{y}" for x, y in points)
     drawn = f'<polyline class="line" points="{line}"/>' if len(points) > 1 else ""
-    x, y = points[-1]
+    cx, cy = points[-1]
     return (
         f'<svg class="spark" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
         f'role="img" aria-label="{escape(label)}">{drawn}'
-        f'<circle class="last" cx="{x}" cy="{y}" r="2.5"/></svg>'
+        f'<circle class="last" cx="{cx}" cy="{cy}" r="2.5"/></svg>'
     )
 
 
