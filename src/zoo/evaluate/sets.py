@@ -69,11 +69,6 @@ class GoldenRows:
     def sheets(self) -> dict[str, int]:
         return dict(self.golden.manifest.get("sheets", {}))
 
-    def subject_place(self) -> Path | str:
-        """Give the subject's folder beside the set; its name where none is: a package's."""
-        beside = self.folder.resolve().parent / self.subject
-        return beside if (beside / MANIFEST).exists() else self.subject
-
     def accepted(self) -> dict[str, Outcome]:
         """Give the accepted outcomes by row id, perturbed twins too; {} before the first."""
         return read_outcomes(self.folder / ACCEPTED)
@@ -191,4 +186,3 @@ def next_version(
     files = facts.pop("files")
     kept.pop("files", None)
     return kept | {"version": version, "history": history} | facts | {"files": files}
-
