@@ -29,6 +29,7 @@ from zoo.evaluate.rule import SLACK, Power
 from zoo.evaluate.statistics import chance_of_hits
 from zoo.evaluate.tally import Metric, tally
 from zoo.evaluate.versions import (
+    ROUNDING,
     Change,
     Compared,
     Outcomes,
@@ -42,7 +43,7 @@ from zoo.evaluate.versions import (
     settle,
 )
 
-__all__ = ["Change", "Compared", "Gate", "GateError", "Verdict", "check_gate"]
+__all__ = ["ROUNDING", "Change", "Compared", "Gate", "GateError", "Verdict", "check_gate"]
 
 SURE = 1e-6  # how far rounding may take a confidence out of 0 to 1
 

@@ -203,7 +203,7 @@ METRICS: dict[
     },
     "macro_f1": (
         "f1",
-        lambda r, o: r.test == "mft" and r.task == "label" and "label" in r.fields,
+        lambda r, o: r.test == "mft" and r.task == "label" and r.fields.get("label") is not None,
         hits_of_classes,
     ),
     "ece": (
