@@ -1,6 +1,11 @@
-"""Checkpoints that a Python package carries as data, by name. The package's code is never run."""
+"""Checkpoints by name: zoo's own golden ones, and those that a Python package carries as data.
+
+A golden checkpoint is a folder of the golden sets (docs: golden/README.md), in a checkout or in the
+installed package. Of other packages no code is ever run.
+"""
 
 import importlib.util
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,13 +32,37 @@ PACKAGED = {
 }
 
 
+# the golden sets: of a checkout, or of the installed package
+HOMES = (Path(__file__).parents[3] / "golden", Path(__file__).parents[1] / "golden")
+
+
+def golden() -> dict[str, Path]:
+    """Give the golden checkpoints that are here, by name."""
+    for home in HOMES:
+        found = {m.parent.name: m.parent for m in sorted(home.glob("*/manifest.json")) if of(m)}
+        if found:
+            return found
+    return {}
+
+
+def of(manifest: Path) -> bool:
+    """Tell whether a manifest is that of a checkpoint."""
+    try:
+        about = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(about, dict) and about.get("kind") == "checkpoint"
+
+
 def find(name: str | Path) -> Path:
-    """Give a checkpoint's folder: a path, the name of a packaged one, or a hub name.
+    """Give a checkpoint's folder: a path, the name of a golden or packaged one, or a hub name.
 
     Raises CheckpointError that says how to get what is missing.
     """
-    if str(name) not in PACKAGED or Path(name).is_dir():
+    if Path(name).is_dir():
         return resolve(name)
+    if str(name) not in PACKAGED:
+        return golden().get(str(name)) or resolve(name)
     packaged = PACKAGED[str(name)]
     spec = importlib.util.find_spec(packaged.module)
     for place in (spec.submodule_search_locations or ()) if spec is not None else ():
