@@ -92,13 +92,13 @@ def check_gate(
     before = tally(both, [known[row.id] for row in both])
     after = tally(both, [settle(known[row.id], made[row.id]) for row in both])
     gate.check_names({**before, **now})
-    said += broken_bounds(gate, counted, now, made, subject)
+    said += broken_bounds(gate, now, made, subject)
     said += uncounted(before, after, subject)
     tests = chances(gate, before, after)
     metrics = compared(before, after, tests)
     said += falls(gate, metrics, before, after, tests, subject)
     said += pinned(counted, made, subject)
-    power = power_of(gate, before or now, known=accepted is not None)
+    power = power_of(gate, {**now, **before}, known=accepted is not None)
     return Verdict(
         sentences=(*said, *power.sentences),
         changes=changes_of(rows, known, made),
@@ -128,7 +128,6 @@ def strangers(rows: Sequence[Row], known: Mapping[str, Outcome]) -> list[str]:
 
 def broken_bounds(
     gate: Gate,
-    rows: Sequence[Row],
     now: Mapping[str, Metric],
     made: Mapping[str, Outcome],
     subject: str,
@@ -201,7 +200,7 @@ def falls(
     """Say which metrics fell too far, or at all and by no chance, and whether too many broke."""
     bounds = {bound.name: bound for bound in gate.metrics}
     rejected = holm(tests, gate.guard.alarm)
-    said = []
+    said, told = [], set()
     for name in dict.fromkeys([*bounds, "accuracy"]):
         if name not in metrics:
             continue
@@ -211,8 +210,9 @@ def falls(
         fall = fall if before[name].larger_is_better else -fall
         if (allowed is not None and not fall <= allowed + SLACK) or name in rejected:
             rows = harmed(before[name], after[name])
+            told.add(name)
             said.append(say.worse(subject, found, bound, rejected.get(name), rows))
-    if BREAKS in rejected:
+    if BREAKS in rejected and "accuracy" not in told:
         first, second = before["accuracy"], after["accuracy"]
         mended = len(broken(second, first))
         said.append(

@@ -45,6 +45,14 @@ def value(name: str, number: float) -> str:
     return f"{short(number, 4)} bits a byte"
 
 
+def both(name: str, before: float, after: float) -> str:
+    """Write two values, with their unit once where it is long."""
+    first = value(name, before)
+    if not is_share(name):
+        first = first.removesuffix(" bits a byte")
+    return f"{first} to {value(name, after)}"
+
+
 def step(name: str, number: float) -> str:
     """Write a change, or an end of one, with its sign."""
     text = short(100 * number, 1) if is_share(name) else short(number, 4)
@@ -78,8 +86,8 @@ def worse(
     name, low, high = found.name, step(found.name, found.low), step(found.name, found.high)
     unit = " points" if is_share(name) else ""
     said = [
-        f"{subject} got worse at {place(name)}: {value(name, found.before)} to "
-        f"{value(name, found.after)} of {rows(found.rows)} "
+        f"{subject} got worse at {place(name)}: {both(name, found.before, found.after)} of "
+        f"{rows(found.rows)} "
         f"(95 % interval of the change: {low} to {high}{unit})"
     ]
     allowed = bound.allowed()
@@ -87,7 +95,7 @@ def worse(
         said.append(f"{points(name, allowed)} allowed")
     if level is not None and found.chance is not None:
         said.append(
-            f"an equally good model moves so far with probability {chance(found.chance)} "
+            f"and a model as good falls so far with probability {chance(found.chance)} "
             f"(the gate stops at {chance(level)})"
         )
     return ", ".join(said) + which(name, harmed)
@@ -121,7 +129,7 @@ def too_many_broke(
 ) -> str:
     """Say that more rows broke than those of an equally good model would."""
     return (
-        f"{subject} broke {rows(len(broke))} of {asked} and mended {mended}: an equally good model "
+        f"{subject} broke {rows(len(broke))} of {asked} and mended {mended}: a model as good "
         f"answers {value('', guard.churn)} of them otherwise (churn), and breaks so many with "
         f"probability under {chance(level)}; rows that broke: {ids(broke)}"
     )
@@ -162,6 +170,8 @@ def too_loud(
 
 def cure(rule: Rule, share: float) -> str:
     """Say which bounds would keep a metric's false alarms within its share."""
+    if refusal(replace(rule, allowed=None, at_least=None), 0.0) > share:
+        return ""
     for lost in range(rule.rows + 1):
         said, tried = [], rule
         if rule.allowed is not None:

@@ -42,8 +42,13 @@ class Compared:
 
 
 def by_id(outcomes: Outcomes) -> dict[str, Outcome]:
-    made = outcomes.values() if isinstance(outcomes, Mapping) else outcomes
-    return {outcome.id: outcome for outcome in made}
+    """Name outcomes by their rows; raise ValueError for two of one row."""
+    result: dict[str, Outcome] = {}
+    for outcome in outcomes.values() if isinstance(outcomes, Mapping) else outcomes:
+        if outcome.id in result:
+            raise ValueError(f"two outcomes of row {outcome.id!r}; expected one")
+        result[outcome.id] = outcome
+    return result
 
 
 def settle(before: Outcome, after: Outcome) -> Outcome:
