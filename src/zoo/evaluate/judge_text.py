@@ -34,7 +34,7 @@ A text longer than the context loses its end, as with TextClassifier.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,10 @@ def choice(rows: Sequence[Row], subject: Subject, folder: Path) -> list[Outcome]
     found: list[list[Tensor]] = [[] for _ in rows]
     for i, costs in sorted(costs_of(subject, asked, firsts, widths), key=lambda pair: pair[0]):
         found[owners[i]].append(-costs.sum())
-    return [chosen_of(row, stack(sums), "answer") for row, sums in zip(rows, found, strict=True)]
+    return [
+        chosen_of(row, stack(sums), known(row, "answer", row.fields["choices"]))
+        for row, sums in zip(rows, found, strict=True)
+    ]
 
 
 def continuations(row: Row, tokenizer: Any, context: int) -> tuple[list[list[int]], int]:
@@ -100,11 +103,10 @@ def common(a: Sequence[int], b: Sequence[int]) -> int:
     return next((i for i, (x, y) in pairs if x != y), min(len(a), len(b)))
 
 
-def chosen_of(row: Row, scores: Tensor, answer: str) -> Outcome:
+def chosen_of(row: Row, scores: Tensor, right: Collection[str] | None) -> Outcome:
     """Make the outcome of a row's choices from their log-probabilities."""
-    choices = row.fields["choices"]
-    held = dict(zip(choices, finite(row, scores), strict=True))
-    return chosen(row, held, known(row, answer, choices), scores.softmax(0))
+    held = dict(zip(row.fields["choices"], finite(row, scores), strict=True))
+    return chosen(row, held, right, scores.softmax(0))
 
 
 def costs_of(
@@ -188,7 +190,11 @@ def filled(row: Row, logs: Tensor, tokenizer: Any) -> Outcome:
     ids = [word_id(row, word, tokenizer) for word in choices]
     if len({*ids}) < len(ids):
         raise wrong(row, f"choices {choices} are not all different tokens: {ids}")
-    return chosen_of(row, logs[ids], "answers")
+    words = row.fields.get("answers")
+    right = [word for word in choices if word in (words or ())]
+    if words and not 0 < len(right) < len(choices):
+        raise wrong(row, f"{len(right)} of the choices {choices} are among the answers {words}")
+    return chosen_of(row, logs[ids], right if words else None)
 
 
 def guessed(row: Row, logs: Tensor, tokenizer: Any) -> Outcome:
@@ -207,7 +213,7 @@ def guessed(row: Row, logs: Tensor, tokenizer: Any) -> Outcome:
     return Outcome(
         id=row.id,
         answer=names[0],
-        value=-math.log10(rank or 1),
+        value=0.0 - math.log10(rank or 1),
         passed=verdict,
         right=verdict,
         scores=scores,
