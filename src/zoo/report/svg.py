@@ -111,7 +111,7 @@ def reliability(bins: Sequence[Bin], label: str) -> str:
     ]
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
         x, y = spot(tick, tick)
-        end = number(LEFT + SQUARE)
+        end = LEFT + SQUARE
         said = f"{100 * tick:.0f} %"
         drawn += [
             f'<line class="grid" x1="{LEFT}" x2="{end}" y1="{y}" y2="{y}"/>',
