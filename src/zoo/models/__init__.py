@@ -10,6 +10,7 @@ from zoo.models.bert import BERT, BERTConfig
 from zoo.models.clip import CLIP
 from zoo.models.clip_config import CLIPConfig
 from zoo.models.gpt2 import GPT2, GPT2Config
+from zoo.models.probe_folder import check_probe, write_probe
 from zoo.models.spec import ModelSpec
 from zoo.models.vit import ViT
 from zoo.models.vit_config import ViTConfig
@@ -64,7 +65,9 @@ __all__ = [
     "ModelSpec",
     "ViT",
     "ViTConfig",
+    "check_probe",
     "family_of",
     "load",
     "preset",
+    "write_probe",
 ]

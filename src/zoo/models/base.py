@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from zoo import config as configs
 from zoo import keymap
 from zoo.checkpoint import CheckpointError, Folder, read_folder, resolve, write_folder
-from zoo.models import probe
+from zoo.models import probe as probes
+from zoo.models import probe_check, probe_file
 from zoo.models.look import Inspectable
+from zoo.models.probe_files import read_marked
 from zoo.models.spec import ModelSpec
 
 M = TypeVar("M", bound="Model")
@@ -81,6 +83,7 @@ class Model(Inspectable, nn.Module):
         strict: bool = True,
         fresh: Sequence[str] = (),
         classes: int | None = None,
+        probe: bool = True,
         offline: bool | None = None,
     ) -> M:
         """Read a Hugging Face folder (config.json and safetensors), ready for inference.
@@ -91,6 +94,8 @@ class Model(Inspectable, nn.Module):
         Raises CheckpointError listing every missing, unexpected, wrong-shaped or wrongly tied
         tensor, and whatever the config asks for that this family does not do. `strict=False`
         lets unexpected tensors and unknown config keys pass; `report` says which.
+        A folder that no longer answers as its probe.json says is refused, naming what changed;
+        `probe=False` reads it all the same. See `zoo.models.write_probe`.
         """
         return cls.from_folder(
             read_folder(resolve(folder_or_name, offline=offline)),
@@ -100,6 +105,7 @@ class Model(Inspectable, nn.Module):
             strict=strict,
             fresh=fresh,
             classes=classes,
+            probe=probe,
         )
 
     @classmethod
@@ -113,6 +119,7 @@ class Model(Inspectable, nn.Module):
         strict: bool = True,
         fresh: Sequence[str] = (),
         classes: int | None = None,
+        probe: bool = True,
     ) -> M:
         """Build the model that an opened folder describes; see `from_pretrained`."""
         if not dtype.is_floating_point:
@@ -127,6 +134,9 @@ class Model(Inspectable, nn.Module):
             )
         except configs.ConfigError as error:
             raise CheckpointError(f"{folder.path}: config.json: {error}") from None
+        kept = probe_file.read(folder.path) if probe else None
+        if kept is not None:
+            probe_check.check_files(folder, kept, cls, head=head, classes=classes)
         if head == "auto":
             head = cls.head_of(folder.config)
         keys = cls.spec.keys(config)
@@ -155,8 +165,11 @@ class Model(Inspectable, nn.Module):
                 f"{folder.path} does not fit {cls.__name__} with head {head!r}: {faults.sentence()}"
                 + ("; fresh=[...] of our names starts them anew" if faults.missing else "")
             )
+        marks: dict[str, str] | None = None if kept is None else {}
         state = {
-            name: place(keymap.combine(rule, [folder.tensors[n].read() for n in theirs]), dtype)
+            name: place(
+                keymap.combine(rule, [read_marked(folder.tensors[n], marks) for n in theirs]), dtype
+            )
             for name, (rule, theirs) in plan.sources.items()
             if name in wanted
         }
@@ -166,7 +179,9 @@ class Model(Inspectable, nn.Module):
             state.update({n: p.detach() for n, p in whole.named_parameters() if n in new})
         model.load_state_dict(state, assign=True, strict=False)
         model.tie()
-        wrong = probe.complaint(model, folder.metadata, model.stacks())
+        if kept is not None and marks is not None:
+            probe_check.check_model(folder, kept, model, marks, tuple(new))
+        wrong = probes.complaint(model, folder.metadata, model.stacks()) if probe else None
         if wrong is not None:
             raise CheckpointError(f"{folder.path}: {wrong}")
         model.report = LoadReport(
@@ -199,14 +214,20 @@ class Model(Inspectable, nn.Module):
         return None
 
     def save_pretrained(self, folder: str | Path, *, max_shard_bytes: int = 5_000_000_000) -> None:
-        """Write a folder that `from_pretrained`, and Hugging Face's, read back to the same bits."""
+        """Write a folder that `from_pretrained`, and Hugging Face's, read back to the same bits.
+
+        Its probe.json is of config and weights; when tokenizer and settings for pictures lie beside
+        them, `zoo.models.write_probe` makes one of all.
+        """
+        probe_file.forget(Path(folder))
         write_folder(
             Path(folder),
             self.published_config(),
             self.published_state(),
-            metadata={probe.PROBE: json.dumps(probe.take(self, self.stacks()))},
+            metadata={probes.PROBE: json.dumps(probes.take(self, self.stacks()))},
             max_shard_bytes=max_shard_bytes,
         )
+        probe_file.write(Path(folder), self, assets=False)
 
     def published_config(self) -> dict[str, Any]:
         """Give config.json as others know it."""
