@@ -9,22 +9,21 @@ before anything is written, and a set whose gate refuses the new answers keeps t
 
 import datetime
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.evaluate.gate import ROUNDING, Gate, check_gate
-from zoo.evaluate.golden import ALSO, MANIFEST, GoldenError, GoldenSet, open_set
+from zoo.evaluate.drafts import manifest_of, opened
+from zoo.evaluate.gate import Gate, check_gate
+from zoo.evaluate.golden import ALSO, MANIFEST, GoldenError, open_set
 from zoo.evaluate.golden_quality import Answered, ask, metrics_of, subject_of, told
 from zoo.evaluate.outcome import Outcome
-from zoo.evaluate.rows import DRAFT, ROWS, read_lines, read_rows, stated
+from zoo.evaluate.rows import DRAFT, ROWS, read_lines
 from zoo.evaluate.sets import (
     ACCEPTED,
+    GATE,
     HISTORY,
-    GoldenRows,
     files_of,
     lines_of,
     manifest_bytes,
@@ -34,6 +33,7 @@ from zoo.evaluate.sets import (
     write_files,
 )
 from zoo.evaluate.tally import tally
+from zoo.evaluate.versions import ROUNDING, kind_of, settle
 
 LEAST_WORDS, LEAST_LETTERS = 3, 5  # of a reason; of the first one, which has nothing to compare
 
@@ -95,7 +95,7 @@ def accept(
         raise GoldenError(f"{folder.name} is of kind rows; a run is taken over by a checkpoint's")
     if not (folder / ROWS).exists():
         raise GoldenError(f"{folder} holds no {ROWS}; write rows, or give a run for a checkpoint")
-    return accept_rows(folder, old, why, subject)
+    return accept_rows(folder, why, subject)
 
 
 def reason(because: str, *, first: bool = False) -> str:
@@ -114,18 +114,12 @@ def today() -> str:
     return datetime.date.today().isoformat()
 
 
-def accept_rows(folder: Path, old: GoldenSet | None, why: str, subject: str | None) -> Accepted:
-    manifest = manifest_of(folder, old, subject)
+def accept_rows(folder: Path, why: str, subject: str | None) -> Accepted:
+    manifest = manifest_of(folder, subject)
     model = subject_of(folder.resolve().parent, manifest["subject"])
-    with tempfile.TemporaryDirectory() as place:
-        staged = folder
-        if stated(folder) != manifest:  # judges read of sheets in the manifest
-            staged = Path(place, folder.name)
-            shutil.copytree(folder, staged)
-            (staged / MANIFEST).write_bytes(manifest_bytes(manifest))
-        held = GoldenRows(GoldenSet(staged, manifest), read_rows(staged))
+    with opened(folder, manifest) as held:
         answered = ask(held, model)
-    check_own_gate(held, answered)
+    check_own_gate(folder, manifest["subject"], answered)
     before = read_outcomes(folder / ACCEPTED) if manifest["version"] else {}
     moved, changed = compared(answered, before)
     history = [line for line in held_history(folder) if line["version"] <= manifest["version"]]
@@ -154,32 +148,17 @@ def accept_rows(folder: Path, old: GoldenSet | None, why: str, subject: str | No
     return Accepted(folder.name, version, True, says, moved, changed)
 
 
-def manifest_of(folder: Path, old: GoldenSet | None, subject: str | None) -> dict[str, Any]:
-    """Give the manifest that a rows set has, or would have at version 0."""
-    base = {"schema": 1, "name": folder.name, "kind": "rows", "version": 0, "history": []}
-    held = dict(old.manifest) if old is not None else stated(folder)
-    made = base | {"source": {}} | held | ({} if subject is None else {"subject": subject})
-    made.setdefault("files", {})
-    if not isinstance(made.get("subject"), str):
-        raise GoldenError(
-            f"{folder.name} was never accepted: name the model that its rows are put to (--subject)"
-        )
-    return made
-
-
 def held_history(folder: Path) -> list[dict[str, Any]]:
     return read_lines(folder / HISTORY) if (folder / HISTORY).exists() else []
 
 
-def check_own_gate(held: GoldenRows, answered: Answered) -> None:
+def check_own_gate(folder: Path, subject: str, answered: Answered) -> None:
     """Raise GoldenError when the gate would refuse the very answers that are to be accepted."""
-    gate = Gate.read(held.gate)
-    verdict = check_gate(
-        gate, answered.rows, answered.outcomes, answered.outcomes, subject=held.subject
-    )
+    found = answered.outcomes
+    verdict = check_gate(Gate.read(folder / GATE), answered.rows, found, found, subject=subject)
     if not verdict.ok:
         raise GoldenError(
-            f"{held.name}: its gate refuses these answers, so nothing is accepted: "
+            f"{folder.name}: its gate refuses these answers, so nothing is accepted: "
             f"{'; '.join(verdict.sentences)}"
         )
 
@@ -206,13 +185,7 @@ def compared(
 
 def alike(old: Outcome | None, new: Outcome | None) -> bool:
     """Tell whether two outcomes of a row are one, but for rounding."""
-    if old is None or new is None:
-        return False
-    if (old.answer, old.passed, old.right) != (new.answer, new.passed, new.right):
-        return False
-    pairs = [(old.value, new.value), (old.weight, new.weight)]
-    pairs.append((old.confidence or 0.0, new.confidence or 0.0))
-    return all(abs(a - b) <= ROUNDING * max(1.0, abs(a)) for a, b in pairs)
+    return old is not None and new is not None and kind_of(old, settle(old, new)) is None
 
 
 def weights_of(folder: Path) -> str:

@@ -25,7 +25,7 @@ from zoo.evaluate.golden import (
     open_set,
 )
 from zoo.evaluate.outcome import Outcome, Row
-from zoo.evaluate.rows import read_lines, read_rows
+from zoo.evaluate.rows import DRAFT, read_lines, read_rows
 
 GATE = "gate.toml"
 ACCEPTED = "accepted.jsonl"
@@ -167,7 +167,9 @@ def describe(data: bytes) -> dict[str, Any]:
 def files_of(folder: Path, fresh: Mapping[str, bytes] | None = None) -> dict[str, Any]:
     """Describe every file of a folder and below, by posix path; `fresh` are about to be written."""
     fresh = fresh or {}
-    described = {name: describe(p.read_bytes()) for name, p in files_below(folder).items()}
+    there = files_below(folder)
+    there.pop(DRAFT, None)  # what it says, the manifest says
+    described = {name: describe(path.read_bytes()) for name, path in there.items()}
     return dict(sorted((described | {n: describe(d) for n, d in fresh.items()}).items()))
 
 
@@ -182,7 +184,12 @@ def next_version(
     version = 1 if old is None else old["version"] + 1
     entry = {"version": version, "date": date, "why": because}
     history = [entry, *([] if old is None else old["history"])]
-    kept = {"schema": SCHEMA} | dict(old or {})
-    files = facts.pop("files")
-    kept.pop("files", None)
-    return kept | {"version": version, "history": history} | facts | {"files": files}
+    made = dict(old or {}) | facts
+    first = {"schema": SCHEMA, "name": made.pop("name"), "kind": made.pop("kind")}
+    files = {"files": made.pop("files")}
+    return first | {"version": version, "history": history} | without(made, first) | files
+
+
+def without(table: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    taken = {*other, "version", "history"}
+    return {name: value for name, value in table.items() if name not in taken}
