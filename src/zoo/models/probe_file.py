@@ -22,9 +22,11 @@ from typing import Any
 
 import torch
 
+from zoo import config as configs
 from zoo.checkpoint import CheckpointError, Folder, read_folder
 from zoo.checkpoint.files import read_json
-from zoo.models import probe_files, probe_numbers
+from zoo.checkpoint.write import synchronise, write_new
+from zoo.models import probe_files, probe_inputs, probe_numbers
 
 PROBE_FILE = "probe.json"
 FORMAT = "zoo probe 1"
@@ -42,8 +44,11 @@ def forget(folder: Path) -> None:
         raise CheckpointError(f"{folder / PROBE_FILE}: {error.strerror or error}") from None
 
 
-def write(folder: Path, model: Any, *, assets: bool) -> None:
-    """Write the probe of a folder that holds this model; `assets`: with what lies beside it."""
+def write(folder: Path, model: Any, *, assets: bool) -> tuple[str, ...]:
+    """Write the probe of a folder that holds this model; say which parts it is of.
+
+    With `assets` it is of what lies beside the weights too, as far as that can be read.
+    """
     opened = read_folder(folder)
     spec = model.spec
     facts: dict[str, Any] = {
@@ -52,8 +57,8 @@ def write(folder: Path, model: Any, *, assets: bool) -> None:
         "family": spec.name,
         "head": model.head_name,
         "config": probe_files.config_facts(spec, config_of(opened, type(model))),
-        "tokenizer": probe_files.tokenizer_facts(folder) if assets else None,
-        "pixels": probe_files.pixel_facts(folder) if assets else None,
+        "tokenizer": readable(probe_files.tokenizer_facts, folder) if assets else None,
+        "pixels": readable(probe_files.pixel_facts, folder) if assets else None,
         "inputs": inputs_kept(model),
         "answers": answers_kept(model, opened),
         "tensors": probe_files.tensor_marks(opened.tensors),
@@ -63,16 +68,30 @@ def write(folder: Path, model: Any, *, assets: bool) -> None:
     draft = folder / (PROBE_FILE + ".partial")
     try:
         draft.unlink(missing_ok=True)
-        draft.write_text(laid_out(facts), encoding="utf-8")
+        write_new(draft, laid_out(facts).encode())
         draft.replace(place)
+        synchronise(folder)
     except OSError as error:
+        draft.unlink(missing_ok=True)
         raise CheckpointError(f"cannot write {place}: {error.strerror or error}") from None
+    return parts_of(facts)
+
+
+def parts_of(facts: dict[str, Any]) -> tuple[str, ...]:
+    """Name what a probe is of."""
+    return ("config", "weights", *(n for n in ("tokenizer", "pixels", "answers") if facts[n]))
+
+
+def readable(read: Callable[[Path], Any], folder: Path) -> Any:
+    """Leave out what cannot be read: whoever needs it is told by its own reader."""
+    try:
+        return read(folder)
+    except (ValueError, CheckpointError):
+        return None
 
 
 def config_of(folder: Folder, build: Any) -> Any:
     """Read a folder's config as it stands there, whatever a load makes of it."""
-    from zoo import config as configs
-
     try:
         return configs.from_theirs(
             build.spec.config_keys,
@@ -85,7 +104,7 @@ def config_of(folder: Folder, build: Any) -> Any:
 
 
 def inputs_kept(model: Any) -> dict[str, Any]:
-    batch = probe_numbers.inputs_of(model)
+    batch = probe_inputs.inputs_of(model)
     return {
         name: list(x.shape) if x.is_floating_point() else x.tolist() for name, x in batch.items()
     }
@@ -94,11 +113,7 @@ def inputs_kept(model: Any) -> dict[str, Any]:
 def answers_kept(model: Any, folder: Folder) -> dict[str, Any]:
     """Compute exact answers, and those of weights rounded to each dtype that cannot hold them."""
     stored = {lazy.dtype for lazy in folder.tensors.values() if lazy.dtype.is_floating_point}
-    found = {"exact": probe_numbers.measured(model)}
-    for lower in LOWER:
-        if not holds(stored, lower):
-            found[str(lower).removeprefix("torch.")] = probe_numbers.measured(model, lower)
-    return {name: numbers for name, numbers in found.items() if numbers is not None}
+    return probe_numbers.measured(model, [kind for kind in LOWER if not holds(stored, kind)])
 
 
 def holds(stored: set[torch.dtype], dtype: torch.dtype) -> bool:

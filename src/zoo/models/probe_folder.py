@@ -9,14 +9,15 @@ from zoo.checkpoint import CheckpointError, read_folder
 from zoo.models import probe_check, probe_file, probe_files
 
 
-def write_probe(folder: str | Path) -> None:
-    """Write probe.json of all that lies in a folder: the last step of saving a checkpoint.
+def write_probe(folder: str | Path) -> tuple[str, ...]:
+    """Write probe.json of all that lies in a folder, the last step of saving; say what it is of.
 
     It keeps what the folder answers: settings of config.json, a checksum a tensor, ids of a few
     texts (if there is a tokenizer), pixels of a picture (if there are settings for them), and the
     answers of the model to a fixed input, computed in float64. `load` compares all of it. A probe
     that is there already is not checked, but replaced: what lies in the folder is accepted.
-    Raises CheckpointError, TokenizerError or ImageError for a folder that cannot be read.
+    A tokenizer or settings that cannot be read are left out. Raises CheckpointError for a folder
+    that holds no checkpoint, or where nothing can be written.
     """
     from zoo.models import load
 
@@ -26,7 +27,7 @@ def write_probe(folder: str | Path) -> None:
     for kind in stored:
         dtype = torch.promote_types(kind, dtype)
     model = load(place, dtype=dtype, probe=False)
-    probe_file.write(place, model, assets=True)
+    return probe_file.write(place, model, assets=True)
 
 
 def check_probe(folder: str | Path, model: Any = None) -> tuple[str, ...]:
@@ -49,5 +50,4 @@ def check_probe(folder: str | Path, model: Any = None) -> tuple[str, ...]:
         probe_check.check_files(opened, kept, build, head="auto", classes=None)
         marks = probe_files.tensor_marks(opened.tensors)
         probe_check.check_model(opened, kept, model, marks)
-    parts = {"tokenizer": kept["tokenizer"], "pixels": kept["pixels"], "answers": kept["answers"]}
-    return ("config", "weights", *(name for name, part in parts.items() if part))
+    return probe_file.parts_of(kept)

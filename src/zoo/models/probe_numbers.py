@@ -11,11 +11,13 @@ between the two is float32's rounding of sums and products:
     MARGIN: a number may be further off than the root mean square, and other libraries sum in
     other orders.
 
-    tolerance = MARGIN x 2 (depth + 2) x eps x max(1, gain)      of max(|number|, rms)
+    tolerance = MARGIN x 2 (depth + 1) x eps x max(1, gain)      of max(|number|, rms)
+
+where 1 stands for what comes before the first block.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,9 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-TOKENS, SHORT = 9, 6  # tokens of two rows; the second is padded
-PATCHES = 64  # a picture of more is cut to GRID, so that a probe stays cheap
-GRID = (5, 7)
+from zoo.models.probe_inputs import inputs_of, reads, sees, wave
+
 MARGIN = 16.0
 PUSH = 2.0**-20
 DRAWS = 3
@@ -42,61 +43,6 @@ class Answers:
     output: Tensor | None
 
 
-def inputs_of(model: Any) -> dict[str, Tensor]:
-    """Make the batch that a model reads: ids of two rows, and pixels of one picture, in float64."""
-    c = model.config
-    batch: dict[str, Tensor] = {}
-    if reads(model):
-        batch |= texts_for(c)
-    if sees(model):
-        batch["pixel_values"] = pixels_for(c)
-    return batch
-
-
-def reads(model: Any) -> bool:
-    return hasattr(model, "tokens") or hasattr(model, "text")
-
-
-def sees(model: Any) -> bool:
-    return hasattr(model, "patch") or hasattr(model, "image")
-
-
-def texts_for(config: Any) -> dict[str, Tensor]:
-    """Spread ids over the vocabulary; the second row is shorter, and CLIP's end with the end."""
-    tokens = min(TOKENS, config.context)
-    short = min(SHORT, tokens)
-    count = torch.arange(2 * tokens, device="cpu").view(2, tokens)
-    ids = (1 + 7919 * count * count + 31 * count) % config.vocab
-    mask = torch.ones_like(ids)
-    mask[1, short:] = 0
-    end, pad = getattr(config, "end", None), getattr(config, "pad", None)
-    for special in (end, pad):
-        if special is not None:
-            ids = torch.where(ids == special, (special + 1) % config.vocab, ids)
-    if end is not None:
-        ids[0, -1] = ids[1, short - 1] = end
-    ids = ids * mask  # what is padding counts for nothing
-    batch = {"input_ids": ids, "attention_mask": mask}
-    if hasattr(config, "types"):
-        batch["token_type_ids"] = (count % tokens > tokens // 2).long() % config.types
-    return batch
-
-
-def pixels_for(config: Any) -> Tensor:
-    """Make a picture of unit variance; a large one is cut to a few patches."""
-    down, across = config.grid
-    if down * across > PATCHES:
-        down, across = min(down, GRID[0]), min(across, GRID[1])
-    shape = (1, config.channels, down * config.patch[0], across * config.patch[1])
-    return wave(math.prod(shape), 0).view(shape)
-
-
-def wave(count: int, draw: int) -> Tensor:
-    """Make numbers of unit variance that no stream of random numbers has to be kept for."""
-    place = torch.arange(count, dtype=torch.float64, device="cpu")
-    return 2**0.5 * torch.sin(1 + draw + (1.7 + 0.13 * draw) * place)
-
-
 def answers(
     model: Any,
     dtype: torch.dtype,
@@ -108,29 +54,28 @@ def answers(
     """Compute in `dtype` what a model gives for its inputs, with weights rounded to `through`.
 
     Without `output` only the blocks run. `push` is the number of a draw: what the first blocks read
-    is off by a share PUSH of its root mean square.
+    is off by a share PUSH of its root mean square. The model should be `ready`.
     """
-    twin = ready(model, dtype, through)
-    batch = inputs_of(twin)
+    batch = inputs_of(model)
     mask = batch["attention_mask"].bool() if "attention_mask" in batch else None
     given: dict[str, Any] = {n: x.to(dtype) if n == "pixel_values" else x for n, x in batch.items()}
     found: dict[str, list[Tensor]] = {}
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         stack.enter_context(torch.autocast("cpu", enabled=False))
-        if any(p.dtype != dtype for p in twin.parameters()):
-            stack.enter_context(casting(twin, dtype, through))
-        for where in twin.stacks():
-            blocks = twin.get_submodule(where)
+        if through is not None or any(p.dtype != dtype for p in model.parameters()):
+            stack.enter_context(casting(model, dtype, through))
+        for where in model.stacks():
+            blocks = model.get_submodule(where)
             found[where] = []
-            keep = mask if reads(parent_of(twin, where)) else None
+            keep = mask if reads(parent_of(model, where)) else None
             for block in blocks:
                 stack.enter_context(block.register_forward_hook(keeper(found[where], keep)))
             if push is not None:
                 stack.enter_context(blocks[0].register_forward_pre_hook(pusher(push)))
-        result = run(twin, given) if output else None
+        result = run(model, given) if output else None
         if not output:
-            run_blocks(twin, given)
+            run_blocks(model, given)
     if result is not None and result.dim() == 3 and mask is not None:
         result = result[mask]
     return Answers(found, result)
@@ -161,10 +106,13 @@ def parent_of(model: Any, where: str) -> nn.Module:
     return part
 
 
-def ready(model: Any, dtype: torch.dtype, through: torch.dtype | None) -> Any:
-    """Give the model itself where it can be run as it is, else a twin that shares its weights."""
+def ready(model: Any, dtype: torch.dtype) -> Any:
+    """Give the model itself where it runs in `dtype` as it is, else a twin that shares its weights.
+
+    A twin is on the CPU, for evaluation, and without the hooks that a model may have.
+    """
     fits = all(p.dtype == dtype and p.device.type == "cpu" for p in model.parameters())
-    if fits and through is None and not model.training:
+    if fits and not model.training:
         return model
     with torch.device("meta"):
         twin = type(model)(model.config, head=model.head_name)
@@ -177,35 +125,39 @@ def ready(model: Any, dtype: torch.dtype, through: torch.dtype | None) -> Any:
 def _casting(model: Any, dtype: torch.dtype, through: torch.dtype | None) -> Iterator[None]:
     """Let each module of a twin have its weights in `dtype` while it runs, and no longer.
 
-    A model and its towers are not called as modules, so what they hold themselves stays cast.
+    A model and its towers are not called as modules, so what they hold themselves is cast at once.
     """
     tops = {id(model), *(id(parent_of(model, where)) for where in model.stacks())}
-    with ExitStack() as hooks:
+    with ExitStack() as stack:
         for part in model.modules():
-            if not any(True for _ in part.parameters(recurse=False)):
-                continue
-            if id(part) in tops:
-                cast(part, dtype, through)
-                continue
             held = dict(part._parameters)
-            hooks.enter_context(part.register_forward_pre_hook(caster(dtype, through)))
-            hooks.enter_context(part.register_forward_hook(restorer(held), always_call=True))
+            if id(part) in tops:
+                cast(part, held, dtype, through)
+                stack.callback(part._parameters.update, held)
+            elif held:
+                hook = part.register_forward_pre_hook(caster(held, dtype, through))
+                stack.enter_context(hook)
+                stack.enter_context(part.register_forward_hook(restorer(held), always_call=True))
         yield
 
 
 casting = contextmanager(_casting)
 
 
-def cast(part: nn.Module, dtype: torch.dtype, through: torch.dtype | None) -> None:
-    for name, held in part._parameters.items():
-        if held is not None:
-            rounded = held.detach() if through is None else held.detach().to(through)
+def cast(
+    part: nn.Module, held: dict[str, Any], dtype: torch.dtype, through: torch.dtype | None
+) -> None:
+    for name, weight in held.items():
+        if weight is not None:
+            rounded = weight.detach() if through is None else weight.detach().to(through)
             part._parameters[name] = nn.Parameter(rounded.to(dtype), requires_grad=False)
 
 
-def caster(dtype: torch.dtype, through: torch.dtype | None) -> Callable[..., None]:
+def caster(
+    held: dict[str, Any], dtype: torch.dtype, through: torch.dtype | None
+) -> Callable[..., None]:
     def hook(part: nn.Module, _args: Any) -> None:
-        cast(part, dtype, through)
+        cast(part, held, dtype, through)
 
     return hook
 
@@ -255,51 +207,77 @@ def largest(x: Tensor) -> list[int]:
     return [int(place) for place in lines.argmax(-1)] if x.numel() else []
 
 
-def measured(model: Any, through: torch.dtype | None = None) -> dict[str, Any] | None:
-    """Give the exact answers of a model as a probe keeps them; None when they are not finite."""
-    exact = answers(model, torch.float64, through=through)
-    pushed = [answers(model, torch.float64, through=through, push=n) for n in range(1, 1 + DRAWS)]
-    stacks = {}
-    for where, blocks in exact.stacks.items():
-        stacks[where] = [
-            about(x, [p.stacks[where][i] for p in pushed], i + 2, KEPT_OF_A_BLOCK)
+def measured(model: Any, lower: Iterable[torch.dtype] = ()) -> dict[str, Any]:
+    """Give a model's exact answers as a probe keeps them, and those of weights rounded to `lower`.
+
+    Answers that are not finite are left out: half precision may overflow.
+    """
+    twin = ready(model, torch.float64)
+    exact = answers(twin, torch.float64)
+    pushed = [answers(twin, torch.float64, push=draw) for draw in range(1, 1 + DRAWS)]
+    gains = {
+        where: [gain(x, [p.stacks[where][i] for p in pushed]) for i, x in enumerate(blocks)]
+        for where, blocks in exact.stacks.items()
+    }
+    last = gain(exact.output, [p.output for p in pushed])
+    found = {"exact": record(exact, gains, last)}
+    for dtype in lower:
+        rounded = answers(twin, torch.float64, through=dtype)
+        found[str(dtype).removeprefix("torch.")] = record(rounded, gains, last)
+    return {name: about for name, about in found.items() if is_finite(about)}
+
+
+def gain(exact: Tensor | None, pushed: list[Any]) -> float:
+    """Tell by how much a push has grown, as a share of the answer; at least 1."""
+    assert exact is not None
+    size = max(rms(exact), 1e-300)
+    return max(1.0, *(rms(x - exact) / size / PUSH for x in pushed))
+
+
+def record(found: Answers, gains: dict[str, list[float]], last: float) -> dict[str, Any]:
+    """Describe answers as a probe keeps them."""
+    depth = sum(len(blocks) for blocks in found.stacks.values())
+    stacks = {
+        where: [
+            about(x, tolerance(i + 1, gains[where][i]), KEPT_OF_A_BLOCK)
             for i, x in enumerate(blocks)
         ]
-    assert exact.output is not None
-    depth = sum(len(blocks) for blocks in exact.stacks.values())
-    off = [p.output for p in pushed if p.output is not None]
-    output = about(exact.output, off, depth + 2, KEPT)
-    result: dict[str, Any] = {
-        "output": output | {"argmax": largest(exact.output)},
-        "stacks": stacks,
+        for where, blocks in found.stacks.items()
     }
-    records = [output, *(record for blocks in stacks.values() for record in blocks)]
-    fine = all(math.isfinite(n) for r in records for n in (r["rms"], r["tolerance"], *r["values"]))
-    return result if fine else None
+    assert found.output is not None
+    output = about(found.output, tolerance(depth, last), KEPT)
+    return {"output": output | {"argmax": largest(found.output)}, "stacks": stacks}
 
 
-def about(x: Tensor, pushed: list[Tensor], sums: int, count: int) -> dict[str, Any]:
+def tolerance(depth: int, grown: float) -> float:
+    """Bound a float32 reader's error behind `depth` blocks: see the top of this file."""
+    return MARGIN * 2 * (depth + 1) * torch.finfo(torch.float32).eps * grown
+
+
+def about(x: Tensor, share: float, count: int) -> dict[str, Any]:
     """Describe an answer: its size, some of its numbers, and how far off they may be."""
-    size = rms(x)
-    gain = max((rms(p - x) / max(size, 1e-300) / PUSH for p in pushed), default=0.0)
-    tolerance = MARGIN * 2 * sums * torch.finfo(torch.float32).eps * max(1.0, gain)
     return {
         "shape": list(x.shape),
-        "rms": shortened(size),
-        "tolerance": shortened(tolerance, 2),
+        "rms": shortened(rms(x)),
+        "tolerance": shortened(share, 2),
         "values": kept_of(x, count),
     }
 
 
+def is_finite(found: dict[str, Any]) -> bool:
+    parts = [found["output"], *(part for blocks in found["stacks"].values() for part in blocks)]
+    return all(math.isfinite(n) for p in parts for n in (p["rms"], p["tolerance"], *p["values"]))
+
+
 def off_by(kept: dict[str, Any], found: Tensor) -> float:
     """Give the largest distance of an answer from what was kept, as a share of its size."""
-    if list(found.shape) != kept["shape"]:
+    values = kept_of(found.double(), len(kept["values"]))
+    if list(found.shape) != kept["shape"] or len(values) != len(kept["values"]):
         return math.inf
     size = kept["rms"]
-    values = [float(n) for n in kept_of(found.double(), len(kept["values"]))]
     pairs = [*zip(kept["values"], values, strict=True), (size, rms(found))]
     shares = [abs(b - a) / max(abs(a), size, 1e-30) for a, b in pairs]
-    return max(s if math.isfinite(s) else math.inf for s in shares)
+    return max(share if math.isfinite(share) else math.inf for share in shares)
 
 
 def allowed(kept: dict[str, Any], dtype: torch.dtype) -> float:
@@ -308,19 +286,31 @@ def allowed(kept: dict[str, Any], dtype: torch.dtype) -> float:
     return float(kept["tolerance"] * share + 1e-9)
 
 
+def moved(kept: dict[str, Any], found: Tensor, share: float) -> str | None:
+    """Say in which line another number is the largest; numbers that are nearly equal are both."""
+    lines = found.reshape(-1, found.shape[-1])
+    for number, (place, line) in enumerate(zip(kept["argmax"], lines, strict=False)):
+        slack = 2 * share * max(kept["rms"], float(line.abs().max()))
+        if place >= len(line) or float(line[place]) < float(line.max()) - slack:
+            return (
+                f"in line {number} of the answer {int(line.argmax())} is the largest, was {place}"
+            )
+    return None
+
+
 def difference(kept: dict[str, Any], model: Any, dtype: torch.dtype, output: bool) -> str | None:
     """Compute a model's answers and say where the first one is that is not as it was kept."""
-    found = answers(model, dtype, output=output)
+    found = answers(ready(model, dtype), dtype, output=output)
     for where, blocks in found.stacks.items():
-        for number, (record, x) in enumerate(
-            zip(kept["stacks"].get(where, ()), blocks, strict=False)
-        ):
-            off = off_by(record, x)
-            if not off <= allowed(record, dtype):
-                return f"{where}.{number} is off by {off:.2g} of its size"
-    if output and found.output is not None:
-        record = kept["output"]
-        off = off_by(record, found.output)
-        if not off <= allowed(record, dtype):
-            return f"the blocks are as they were, what the head gives is off by {off:.2g}"
-    return None
+        parts = kept["stacks"].get(where, ())
+        for number, (part, x) in enumerate(zip(parts, blocks, strict=False)):
+            off = off_by(part, x)
+            if not off <= allowed(part, dtype):
+                return f"{where}.{number} is the first that differs, by {off:.2g} of its size"
+    if found.output is None:
+        return None
+    share = allowed(kept["output"], dtype)
+    off = off_by(kept["output"], found.output)
+    if not off <= share:
+        return f"the blocks are as they were, what the head gives differs by {off:.2g} of its size"
+    return moved(kept["output"], found.output, share)
