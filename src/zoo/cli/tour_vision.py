@@ -1,4 +1,4 @@
-"""The tour's last two parts: a ViT learns to read digits, and a CLIP what drawings are called.
+"""The tour's last two lessons: a ViT learns to read digits, a CLIP what drawings are called.
 
 Both start from nothing, show what they do with pictures that they have not seen, and are saved as
 folders for the other verbs, with some of those pictures.
@@ -46,7 +46,7 @@ def read_digits(args: argparse.Namespace) -> None:
     reader = ImageClassifier(model.eval(), lesson_digits.PROCESSOR)
     if not args.json:
         print(
-            f"3. A ViT learns to read digits ({model.parameter_count() / 1e6:.1f} million "
+            f"2. A ViT learns to read digits ({model.parameter_count() / 1e6:.1f} million "
             f"parameters)\n\n   from {len(learnt.labels):,} scans of real handwriting."
         )
     judge_digits(args, "before", reader, held_out, 0, 0.0)
@@ -108,7 +108,7 @@ def taken(steps: int, seconds: float) -> str:
     return f"{steps} steps, {seconds:.0f} s" if steps else "0 steps"
 
 
-def digits_sheet(scans: lesson_digits.Scans, read: Sequence[Label]) -> Image.Image:
+def digits_sheet(scans: Any, read: Sequence[Label]) -> Image.Image:
     """Show unseen scans with what was read in them, the misread ones first."""
     true = [str(int(n)) for n in scans.labels]
     misread = [i for i in range(len(true)) if read[i].name != true[i]]
@@ -138,7 +138,7 @@ def find_drawings(args: argparse.Namespace) -> None:
     names = [e.name for e in held_out]
     if not args.json:
         print(
-            f"4. A CLIP learns what drawings are called ({model.parameter_count() / 1e6:.1f} "
+            f"3. A CLIP learns what drawings are called ({model.parameter_count() / 1e6:.1f} "
             f"million parameters)\n\n   from {len(learnt):,} emoji and their names."
         )
     judge_drawings(args, "before", matcher, pictures, names, 0, 0.0)
@@ -170,7 +170,9 @@ def find_drawings(args: argparse.Namespace) -> None:
         emit(args, {"part": "find", "query": query, "found": best}, found_line(query, best))
     sheet = out / "emoji.png"
     cells = {query: [m.index for m in matches] for query, matches in found.items()}
-    drawings_sheet(cells, pictures, names).save(sheet, pnginfo=credit())
+    drawings_sheet(cells, pictures, names, sources_emoji.attribution()).save(
+        sheet, pnginfo=credit()
+    )
     text = f"\n   {sheet} shows them.\n   {sources_emoji.attribution()}\n"
     emit(args, {"part": "picture", "file": str(sheet)}, text)
 
@@ -212,7 +214,10 @@ def judge_drawings(
 
 
 def drawings_sheet(
-    found: dict[str, list[int]], pictures: Sequence[Image.Image], names: Sequence[str]
+    found: dict[str, list[int]],
+    pictures: Sequence[Image.Image],
+    names: Sequence[str],
+    attribution: str,
 ) -> Image.Image:
     """Show a row for each query: a card with its words, and the drawings found."""
     images, captions = [], []
@@ -222,7 +227,7 @@ def drawings_sheet(
     title = f"What the CLIP finds among {len(names)} drawings that it has not seen"
     columns = 1 + max(map(len, found.values()))
     sheet = contact_sheet(images, captions, columns=columns, title=title, cell=132)
-    return signed(sheet, sources_emoji.attribution())
+    return signed(sheet, attribution)
 
 
 def credit() -> PngInfo:

@@ -79,7 +79,7 @@ def test_a_reader_of_nothing_right_fills_half_of_the_sheet():
 
 def test_a_row_begins_with_its_querys_card():
     pictures = [Image.new("RGB", (128, 128), colour) for colour in ("red", "lime")]
-    sheet = drawings_sheet({"a word": [1, 0], "two": [0, 1]}, pictures, ["red", "green"])
+    sheet = drawings_sheet({"a word": [1, 0], "two": [0, 1]}, pictures, ["red", "green"], "By me.")
     seen = {tuple(p) for p in np.asarray(sheet).reshape(-1, 3)[::3].tolist()}
     assert {CARD, (255, 0, 0), (0, 255, 0)} <= seen
     words = np.asarray(card("cat face"))
