@@ -120,9 +120,11 @@ def strangers(rows: Sequence[Row], known: Mapping[str, Outcome]) -> list[str]:
     new = [row.id for row in rows if row.id not in known]
     gone = [name for name in known if name not in asked]
     again = "accept the set again: zoo golden accept NAME --because WHY"
-    said = [f"{say.rows(len(new))} were never accepted: {say.ids(new)}; {again}"] if new else []
+    said = []
+    if new:
+        said.append(f"{say.were(new)} never accepted: {say.ids(new)}; {again}")
     if gone:
-        said.append(f"{say.rows(len(gone))} were accepted and are gone: {say.ids(gone)}; {again}")
+        said.append(f"{say.were(gone)} accepted before and not asked: {say.ids(gone)}; {again}")
     return said
 
 

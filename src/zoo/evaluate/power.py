@@ -107,7 +107,7 @@ def least_drop(
         found = power(rows, drop, churn, alarm, allowed=allowed, accuracy=accuracy, tests=tests)
         return found >= wanted
 
-    low, high = 0, math.floor(1000 * (min(1.0, accuracy or 1.0) - churn / 2))
+    low, high = 0, math.floor(1000 * ((1.0 if accuracy is None else accuracy) - churn / 2))
     if high < 1 or not holds(high):
         return None
     while high - low > 1:

@@ -23,6 +23,10 @@ def rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count} rows"
 
 
+def were(names: Sequence[str]) -> str:
+    return "1 row was" if len(names) == 1 else f"{len(names)} rows were"
+
+
 def short(number: float, digits: int) -> str:
     """Write a number without the noughts at its end."""
     text = f"{number:.{digits}f}"

@@ -88,8 +88,8 @@ def paired(rows: Sequence[Row], outcomes: Iterable[Outcome]) -> list[Pair]:
         raise ValueError(f"two rows are called {twice[0]!r}; a row's id is its own")
     odd = sorted({row.id for row in rows} ^ made.keys())
     if odd:
-        what = "outcome without its row" if odd[0] in made else "row without its outcome"
-        raise ValueError(f"{len(odd)} without a partner; the first is {odd[0]!r}, an {what}")
+        what = "an outcome without its row" if odd[0] in made else "a row without its outcome"
+        raise ValueError(f"{len(odd)} without a partner; the first is {odd[0]!r}, {what}")
     return [(row, made[row.id]) for row in rows]
 
 
