@@ -1,4 +1,8 @@
-"""Golden sets: ours equals what was recorded; damage is refused; a slip is named where it is."""
+"""Golden sets: ours equals what was recorded; damage is refused; a slip is named where it is.
+
+What the checkpoints answer to their rows is e2e's: `zoo golden check`. Here their files are held
+against each other, which needs no model.
+"""
 
 import json
 import shutil
@@ -9,15 +13,22 @@ import torch
 
 from zoo import ops
 from zoo.evaluate import GoldenError, compare, find_sets, open_set, verify
+from zoo.evaluate.perturb import perturbed
+from zoo.evaluate.sets import GoldenRows
+from zoo.evaluate.tally import tally
 from zoo.models import load
 from zoo.nn import MLP, Attention, LayerNorm
 from zoo.tokenizers import Tokenizer
 
 ROOT = Path(__file__).parents[2] / "golden"
 SETS = {golden.name: golden for golden in find_sets(ROOT)}
+PARITY = [name for name in SETS if SETS[name].kind in ("layout", "model", "tokenizer")]
+CHECKPOINTS = [name for name in SETS if SETS[name].kind == "checkpoint"]
+ROWS = [name for name in SETS if SETS[name].kind == "rows"]
+MIB = 2**20
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", PARITY)
 def test_we_compute_what_was_recorded(name):
     report = compare(SETS[name])
     assert report.ok, str(report)
@@ -25,11 +36,60 @@ def test_we_compute_what_was_recorded(name):
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_a_set_says_where_it_comes_from(name):
-    manifest = SETS[name].manifest
+def test_a_set_is_whole_and_called_as_its_folder(name):
+    verify(SETS[name])
     assert SETS[name].folder.name == name
-    assert "zoo" not in manifest["source"]["implementation"]
-    assert all(entry["why"] for entry in manifest["history"])
+
+
+@pytest.mark.parametrize("name", PARITY)
+def test_numbers_of_a_parity_set_are_not_our_own(name):
+    assert "zoo" not in SETS[name].manifest["source"]["implementation"]
+
+
+def test_there_is_no_golden_row_outside_of_a_set():
+    assert {path.parent.name for path in ROOT.glob("*/rows.jsonl")} == {*ROWS}
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_a_checkpoint_is_small_and_says_what_made_it(name):
+    golden = SETS[name]
+    size = sum(about["bytes"] for about in golden.manifest["files"].values())
+    assert size <= 8.5 * MIB
+    assert {"README.md", "config.json", "model.safetensors", "probe.json"} <= golden.manifest[
+        "files"
+    ].keys()
+    assert golden.manifest["recipe"] == golden.manifest["config"]["name"]
+    assert golden.manifest["data"].startswith("sha256:")
+    assert golden.manifest["machine"].keys() == {"machine", "cpu", "torch", "threads"}
+
+
+def test_all_golden_sets_together_are_small():
+    size = sum(p.stat().st_size for p in ROOT.rglob("*") if p.is_file())
+    assert size <= 40 * MIB
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_history_is_that_of_what_lies_beside_it(name):
+    """Its last line: these rows, these weights, and the metrics of the accepted answers."""
+    held = GoldenRows.open(SETS[name].folder)
+    last = held.history()[-1]
+    assert [line["version"] for line in held.history()] == list(range(1, held.golden.version + 1))
+    files = held.golden.manifest["files"]
+    assert last["rows"] == files["rows.jsonl"]["sha256"]
+    asked = [*held.rows, *perturbed(held.rows, held.perturbations, held.folder)]
+    accepted = held.accepted()
+    assert [row.id for row in asked] == [*accepted]
+    found = {name: m.value for name, m in tally(asked, accepted.values()).items()}
+    assert found.keys() == last["metrics"].keys()
+    assert found == pytest.approx(last["metrics"], abs=2e-3)  # answers are kept to six decimals
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if SETS[name].manifest["subject"] in SETS])
+def test_answers_are_those_of_the_checkpoint_beside_them(name):
+    """A checkpoint that was replaced leaves no rows behind that were put to the older one."""
+    held = GoldenRows.open(SETS[name].folder)
+    weights = SETS[held.subject].manifest["files"]["model.safetensors"]
+    assert held.history()[-1]["checkpoint"] == weights["sha256"]
 
 
 @pytest.fixture

@@ -23,13 +23,14 @@ def reproduced(golden: GoldenSet, root: Path, out: str | Path) -> dict[str, Any]
     """Train by the recipe of the manifest and compare weights, or else what they answer."""
     verify(golden)
     stated = golden.manifest
-    changed = changed_recipe(stated)
+    config = config_of(stated)
+    changed = changed_recipe(config)
     if changed:
         return answer(golden, False, changed)
     begun = torch.get_num_threads()
     torch.set_num_threads(int(stated["machine"]["threads"]))
     try:
-        folder = trained(stated["recipe"], Path(out))
+        folder = trained(config, Path(out))
     finally:
         torch.set_num_threads(begun)
     data = data_of(folder)
@@ -57,23 +58,35 @@ def answer(golden: GoldenSet, ok: bool, says: str, *, out: Any = None) -> dict[s
     return {"set": golden.name, "ok": ok, "says": says, "run": None if out is None else str(out)}
 
 
-def changed_recipe(stated: Mapping[str, Any]) -> str | None:
-    """Say how the recipe of today differs from the one that made a checkpoint."""
-    from zoo.train.config import RunConfig, differences, read_recipe
-    from zoo.train.settings import as_table, from_table
+def changed_recipe(config: Any) -> str | None:
+    """Say how the recipe of today differs from the one that made a checkpoint.
 
-    made = as_table(from_table(RunConfig, stated["config"]))  # newer keys have defaults
-    changed = differences(made, as_table(read_recipe(stated["recipe"])))
+    None where it does not, and for a recipe that is none of zoo's own: its settings are kept.
+    """
+    from zoo.train.config import differences, read_recipe, recipes
+    from zoo.train.settings import as_table
+
+    if config.name not in recipes():
+        return None
+    changed = differences(as_table(config), as_table(read_recipe(config.name)))
     told = ", ".join(f"{key} was {old!r} and is {new!r}" for key, (old, new) in changed.items())
-    return f"the recipe {stated['recipe']} is no more what made it: {told}" if told else None
+    return f"the recipe {config.name} is no more what made it: {told}" if told else None
 
 
-def trained(recipe: str, out: Path) -> Path:
-    """Run a recipe to its end; raise UsageError for what stops it."""
-    from zoo.train import LockedError, TrainingError, WorldError, read_recipe, train
+def config_of(stated: Mapping[str, Any]) -> Any:
+    """Give the settings that made a checkpoint; keys that are newer have defaults."""
+    from zoo.train.config import RunConfig
+    from zoo.train.settings import from_table
+
+    return from_table(RunConfig, stated["config"])
+
+
+def trained(config: Any, out: Path) -> Path:
+    """Train to the end; raise UsageError for what stops it."""
+    from zoo.train import LockedError, TrainingError, WorldError, train
 
     try:
-        outcome = train(read_recipe(recipe), out)
+        outcome = train(config, out)
     except (LockedError, TrainingError, WorldError) as error:
         raise UsageError(str(error)) from error
     say(f"{outcome.folder}: {outcome.step} steps")

@@ -18,12 +18,20 @@ import torch
 from zoo.evaluate.accept import Accepted, today
 from zoo.evaluate.golden import MANIFEST, GoldenError, GoldenSet, compare, open_set
 from zoo.evaluate.sets import files_of, manifest_bytes, next_version
+from zoo.evaluate.subject import Subject
 from zoo.models.probe_file import PROBE_FILE
 from zoo.models.probe_folder import check_probe, write_probe
 
 MODEL = "model"  # of a run's folder
 RUN = "run.json"
 WEIGHTS = "model.safetensors"
+# family -> what a question needs beside the model
+ASKED_WITH = {
+    "bert": ("tokenizer",),
+    "clip": ("tokenizer", "processor"),
+    "gpt2": ("tokenizer",),
+    "vit": ("processor",),
+}
 
 
 def accept_checkpoint(
@@ -66,6 +74,11 @@ def copied(model: Path, beside: Path, *, fresh: bool) -> dict[str, Any]:
 
 
 def check_sound(folder: Path) -> None:
+    """Raise GoldenError for a model that lacks what it is asked with, or fails its own probe."""
+    made = Subject.open(folder)
+    for part in ASKED_WITH[made.model.spec.name]:
+        if getattr(made, part) is None:
+            raise GoldenError(f"the model has no {part} beside it, so nothing is accepted")
     report = compare(open_set(folder))
     if not report.ok:
         raise GoldenError(f"this is no sound model, so nothing is accepted: {report}")
