@@ -13,9 +13,9 @@ from zoo.report.judged import Judged, estimate, score
 from zoo.report.page import Bar, Bars, Bin, Change, Confusion, Estimate, Figure, Score
 
 SLICED = {
-    "accuracy": "Right answers in each slice of the rows. A short bar is a weak spot.",
+    "accuracy": "Right answers in each slice of the rows. The weakest come first.",
     "recall@5": "How often the right picture is among the first five, by slice.",
-    "bits_per_byte": "What a byte of text costs the model, by slice. Fewer bits are better.",
+    "bits_per_byte": "What a byte of text costs the model, by slice, the dearest first.",
     "invariance": "How often the answer stays the same where nothing that matters was changed.",
     "direction": "How often the answer moves the right way where something that matters changed.",
 }
@@ -77,7 +77,7 @@ def sliced(held: Judged, base: str, command: str) -> Figure | None:
         return None
     share = words.is_share(base)
     bars = [bar(n, words.spaced(n[len(base) + 1 : -1]), held) for n in names]
-    bars.sort(key=lambda each: -each.estimate.value if share else each.estimate.value)
+    bars.sort(key=lambda each: each.estimate.value if share else -each.estimate.value)
     return Figure(
         id=f"{held.name}-{base.replace('@', '-')}-slices",
         title=f"{words.named(base).capitalize()}, slice by slice",

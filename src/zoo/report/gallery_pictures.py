@@ -32,7 +32,7 @@ def mistakes(held: Judged, command: str) -> Figure | None:
     wrong = [pair for pair in rows if pair[1].right is False]
     wrong.sort(key=lambda pair: -(pair[1].confidence or 0.0))
     sheets = sheets_of(held.folder)
-    says = f"{len(wrong)} of {words.counted(len(rows), 'picture')}"
+    says = f"{len(wrong):,} of {words.counted(len(rows), 'picture')}"
     says += f"; the {WRONG} that it was surest of." if len(wrong) > WRONG else ", the surest first."
     return Figure(
         id=f"{held.name}-mistakes",

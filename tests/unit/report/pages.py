@@ -42,7 +42,8 @@ DATA = {
     "scores": (SCORE, BARE),
     "bars": Bars(
         what="slice",
-        bars=(Bar(label=HOSTILE, estimate=HALF, rows=4, floor=0.4),),
+        bars=(Bar(label=HOSTILE, estimate=HALF, rows=4, floor=0.4),) * 2,
+        most=1,
     ),
     "reliability": (Bin(confidence=0.5, right=HALF, rows=4),),
     "confusion": Confusion(labels=("ham", HOSTILE), counts=((2, 0), (1, 1))),
@@ -77,6 +78,7 @@ def part(name="vit-tiny", verdict="ok", figures=None):
     return Part(
         name=name,
         what=HOSTILE,
+        story=HOSTILE,
         facts=((HOSTILE, HOSTILE),),
         parameters=1234567,
         size=2_500_000,
