@@ -13,6 +13,7 @@ OpenMoji's name.
 import re
 import sys
 import unicodedata
+from hashlib import sha256
 from pathlib import Path
 
 from cutting import Sheet, read_list, row, write_set
@@ -178,8 +179,10 @@ class Rows:
 
 
 def in_order(things):
-    """Order what is offered, so that the right one has no place of its own."""
-    return sorted(things)
+    """Order what is offered by digests of it all, so that the right one has no place of its own."""
+    return sorted(
+        things, key=lambda thing: sha256("\n".join([thing, *sorted(things)]).encode()).digest()
+    )
 
 
 def add_retrieve(rows):
