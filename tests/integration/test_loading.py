@@ -23,8 +23,9 @@ def tiny(family, head, dtype=torch.float64, **changes):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A sound GPT-2 folder, and functions that edit its two files."""
+    """A sound GPT-2 folder without a probe, as others write it, and functions that edit it."""
     tiny("gpt2", "lm").save_pretrained(tmp_path)
+    (tmp_path / "probe.json").unlink()
     return tmp_path
 
 

@@ -1,4 +1,4 @@
-"""Write the checkpoint SRC to the folder DST in another layout.
+"""Write the checkpoint SRC to the folder DST in another layout; or write a probe into SRC.
 
     hf        config.json and model.safetensors, as transformers writes them
     openai    the same with the bare names of OpenAI's GPT-2 or CLIP
@@ -7,6 +7,8 @@
     timm      a ViT, as timm's create_model("local-dir:...") reads it
 
 With --verify the result is read back and compared, in float64; the exit code is 1 if it differs.
+With --probe there is no DST: what the folder SRC answers now is kept in its probe.json, and whoever
+loads it later is told when config, weights, tokenizer or settings for pictures have changed.
 """
 
 import argparse
@@ -19,9 +21,14 @@ from zoo.cli.common import emit
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SRC", help="a folder, or a .pt file")
-    parser.add_argument("target", metavar="DST", help="a folder that holds no checkpoint yet")
+    parser.add_argument(
+        "target", metavar="DST", nargs="?", help="a folder that holds no checkpoint yet"
+    )
     parser.add_argument(
         "--to", choices=("hf", "openai", "nanogpt", "open_clip", "timm"), default="hf"
+    )
+    parser.add_argument(
+        "--probe", action="store_true", help="accept the folder SRC as it is: write its probe.json"
     )
     parser.add_argument("--verify", action="store_true", help="compare the logits both ways")
     parser.add_argument("--unpickle", action="store_true", help="read a pickle that you trust")
@@ -36,6 +43,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.probe:
+        return run_probe(args)
+    if args.target is None:
+        raise UsageError("convert needs SRC and DST; convert --probe needs SRC alone")
     held = [
         n
         for n in ("config.json", "ckpt.pt", "open_clip_config.json")
@@ -62,3 +73,18 @@ def run(args: argparse.Namespace) -> int:
     record = {"source": args.source, "target": args.target, **dataclasses.asdict(done)}
     emit(args, record, f"{args.target}: {done.family}, {done.tensors} tensors, {args.to}; {said}")
     return 0 if same else 1
+
+
+def run_probe(args: argparse.Namespace) -> int:
+    """Write a probe into the folder, whatever its old one says."""
+    if args.target is not None:
+        raise UsageError(f"--probe writes into {args.source} itself; leave {args.target} out")
+
+    from zoo.models import write_probe
+    from zoo.tasks import find
+
+    place = find(args.source)
+    parts = write_probe(place)
+    record = {"source": args.source, "probe": str(place / "probe.json"), "of": list(parts)}
+    emit(args, record, f"{place / 'probe.json'}: a probe of {', '.join(parts)}")
+    return 0

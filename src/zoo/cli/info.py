@@ -50,7 +50,7 @@ def of_folder(folder: Path) -> dict[str, Any]:
     from zoo.models import load
     from zoo.tokenizers import Tokenizer
 
-    model = load(folder)
+    model = load(folder, probe=False)
     report = model.report
     assert report is not None
     record = {
@@ -61,6 +61,7 @@ def of_folder(folder: Path) -> dict[str, Any]:
         "stored": list(report.dtypes),
         "tensors": report.read,
         "unread": list(report.unread),
+        "probe": probe_of(folder, model),
     }
     if record["image"] is not None:
         record["pixels"] = pixels_of(folder)
@@ -71,6 +72,18 @@ def of_folder(folder: Path) -> dict[str, Any]:
     except (ValueError, ImportError) as error:
         record["tokenizer"] = f"none: {error}"
     return record
+
+
+def probe_of(folder: Path, model: Any) -> str:
+    """Say whether the folder still answers as it did when its probe was made."""
+    from zoo.models import CheckpointError, check_probe
+
+    if not (folder / "probe.json").exists():
+        return f"none: zoo convert --probe {folder} makes one"
+    try:
+        return f"holds, of {', '.join(check_probe(folder, model))}"
+    except CheckpointError as error:
+        return f"does not hold: {error}"
 
 
 def pixels_of(folder: Path) -> str:
@@ -163,6 +176,7 @@ def show(args: argparse.Namespace, record: dict[str, Any]) -> None:
         "unread": ", ".join(record.get("unread", ())),
         "pixels": record.get("pixels"),
         "tokenizer": record.get("tokenizer"),
+        "probe": record.get("probe"),
     }
     text = "\n".join(f"  {name:<11} {value}" for name, value in lines.items() if value)
     emit(args, record, f"{record['name']}\n{text}")

@@ -7,6 +7,7 @@
     timm       timm's ViT
 
 What each cannot hold is in zoo.models.layouts. Tokenizers and the settings for pictures go along.
+A folder in the layout hf gets a probe of all of it.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ from zoo import keymap
 from zoo.checkpoint import CheckpointError, read_folder, resolve, write_folder
 from zoo.checkpoint.files import read_json
 from zoo.checkpoint.pickles import state_of
-from zoo.models import CLIP, GPT2, clip, family_of, gpt2
+from zoo.models import CLIP, GPT2, clip, family_of, gpt2, probe_file, write_probe
 from zoo.models.base import Model
 from zoo.models.layouts import nanogpt, openai_clip, timm
 from zoo.models.layouts.assemble import opened, read_tensors
@@ -75,8 +76,11 @@ def convert(
         raise ValueError(f"layout {to!r}; expected one of {LAYOUTS}")
     target = Path(target)
     model = read(source, unpickle=unpickle, heads=heads)
+    probe_file.forget(target)
     write(model, target, to, approximate=approximate, pixels=pixels_of(Path(source), to))
     copy_companions(Path(source), target)
+    if to == "hf":
+        write_probe(target)
     difference = None
     if verify:
         back = read(target, unpickle=to == "nanogpt", heads=heads)

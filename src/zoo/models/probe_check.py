@@ -72,7 +72,10 @@ def check_model(
     if numbers is None or any(not name.startswith(BEHIND) for name in fresh):
         return
     if kept["inputs"] != probe_file.inputs_kept(model) and kept["head"] == model.head_name:
-        raise CheckpointError(f"{folder.path}/probe.json: its inputs are not those of its format")
+        raise CheckpointError(
+            f"{folder.path / probe_file.PROBE_FILE}: inputs is not what its format says; "
+            f"{probe_file.WAY_OUT}"
+        )
     whole = kept["head"] == model.head_name and not fresh
     off = probe_numbers.difference(numbers, model, arithmetic(dtype), whole)
     if off is not None:

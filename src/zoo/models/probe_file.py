@@ -31,6 +31,7 @@ from zoo.models import probe_files, probe_inputs, probe_numbers
 PROBE_FILE = "probe.json"
 FORMAT = "zoo probe 1"
 LARGEST = 8 * 2**20  # bytes
+WAY_OUT = "write_probe(folder) writes a new one, load(..., probe=False) reads without"
 LOWER = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -146,9 +147,7 @@ def read(folder: Path) -> dict[str, Any] | None:
         found = read_json(folder, PROBE_FILE, LARGEST)
         check(found, where)
     except CheckpointError as error:
-        raise CheckpointError(
-            f"{error}; write_probe(folder) writes a new one, load(..., probe=False) reads without"
-        ) from None
+        raise CheckpointError(f"{error}; {WAY_OUT}") from None
     return found
 
 

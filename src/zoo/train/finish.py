@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zoo.evaluate.measure import measure
-from zoo.models import load
+from zoo.models import load, write_probe
 from zoo.train.adapter import save_adapter
 from zoo.train.card import CURVES, write_card
 from zoo.train.config import RunConfig, differences, read_recipe, recipes
@@ -66,6 +66,7 @@ def export(run: Any, weights: dict[str, Tensor], folder: Path) -> None:
         merge_lora(model)
     model.eval().save_pretrained(folder)
     run.course.save_assets(folder)
+    write_probe(folder)  # of weights, tokenizer and settings for pictures: last
 
 
 def measured(run: Any, folder: Path) -> dict[str, float]:
