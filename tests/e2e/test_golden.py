@@ -20,11 +20,12 @@ ASKED = {  # a checkpoint -> a set that is put to it
 }
 GATE = """
 [guard]
-drop = 0.2
+drop = 0.3
 power = 0.8
 alarm = 0.05
 [[metric]]
 name = "accuracy"
+at_least = 0.6
 drop = 0.15
 """
 
@@ -59,7 +60,7 @@ def test_the_rows_that_ask_a_model_see_what_their_gate_promises(subject):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, models):
-    """Train a few steps, take the model over, and put 40 choices to it."""
+    """Train a few steps, take the model over, and put forty choices to it."""
     place = tmp_path_factory.mktemp("world")
     run, root = place / "run", place / "golden"
     answer = call("train", models / "recipe.toml", "--data", models / "text", "--out", run)
@@ -75,19 +76,17 @@ def world(tmp_path_factory, models):
 
 
 def write_set(folder):
-    """Write rows: a model of a few steps guesses, so half its choices are long ones."""
+    """Write rows of which a model of a few steps passes 32: it takes what has fewest tokens."""
     folder.mkdir()
-    nouns = [a + b for a in ("cat", "dog", "man", "rain") for b in ("s", "ly", "ish", "er", "fold")]
+    nouns = [a + b for a in ("Cat", "Dog", "Man", "Sun") for b in ("s", "ly", "ish", "er", "y")]
+    short = [(f"short-{i:02}", noun, " a") for i, noun in enumerate(nouns)]
+    short += [(f"more-{i:02}", f"A {noun}", " a") for i, noun in enumerate(nouns[:12])]
+    long = [(f"long-{i:02}", f"O {noun}", " zyxw") for i, noun in enumerate(nouns[:8])]
     rows = [
-        {"id": f"long-{i:02}", "task": "choice", "prompt": f"The {noun}", "answer": " a",
-         "choices": [" a", f" {noun} {noun} {noun} zyx"], "segments": ["short-answer"]}
-        for i, noun in enumerate(nouns)
-    ]  # fmt: skip
-    rows += [
-        {"id": f"odd-{i:02}", "task": "choice", "prompt": f"A {noun}", "answer": f" {noun} zzyyxx",
-         "choices": [" a", f" {noun} zzyyxx"], "segments": ["long-answer"]}
-        for i, noun in enumerate(nouns)
-    ]  # fmt: skip
+        {"id": name, "task": "choice", "prompt": prompt, "choices": [" a", " zyxw"]}
+        | {"answer": answer, "segments": [name.partition("-")[0]]}
+        for name, prompt, answer in [*short, *long]
+    ]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "gate.toml").write_text(GATE)
 
@@ -150,9 +149,7 @@ def test_damage_is_told_of_the_sets_that_it_touches(root, file, damage, told):
 def test_swapped_labels_do_not_come_in_by_accepting_either(root):
     """Who records the set again has the gate against them: the model fails what it passed."""
     swapped(root / "words" / "rows.jsonl")
-    bound = GATE.replace("drop = 0.15", "drop = 0.15\nat_least = 0.5")
     before = sorted(p.name for p in (root / "words").iterdir())
-    (root / "words" / "gate.toml").write_text(bound.replace("0.5", "0.9"))
     answer = call(
         "golden", "accept", "words", "--because", "the labels were swapped", "--root", root
     )
@@ -195,7 +192,7 @@ def test_a_corrected_row_is_accepted_and_the_next_check_is_good(root):
     )
     assert answer.code == 0, answer.err
     assert answer.out.startswith("words: version 2, 39 answers accepted: the last row was no")
-    assert "odd-19 is gone" in answer.out
+    assert "long-07 is gone" in answer.out
     assert check(root, "words").code == 0
 
 
@@ -237,7 +234,7 @@ def test_a_model_is_measured_beside_what_was_accepted(root):
     answer = call("evaluate", "few-steps", "--on", "words", "--root", root, "--json")
     assert answer.code == 0, answer.err
     found = {record["metric"]: record for record in answer.records}
-    assert {"accuracy", "accuracy[short-answer]", "accuracy[long-answer]"} <= found.keys()
+    assert {"accuracy", "accuracy[short]", "accuracy[long]"} <= found.keys()
     whole = found["accuracy"]
     assert whole["low"] <= whole["value"] == whole["accepted"] <= whole["high"]
     assert whole["rows"] == 40
@@ -253,7 +250,7 @@ def test_another_model_is_measured_on_the_same_rows(root, models):
 
 def test_a_set_too_small_for_its_promise_is_told(root):
     gate = root / "words" / "gate.toml"
-    gate.write_text(gate.read_text().replace("drop = 0.2", "drop = 0.02"))
+    gate.write_text(GATE.replace("drop = 0.3", "drop = 0.02"))
     answer = call("evaluate", "power", "words", "--root", root)
     assert answer.code == 1
     assert "the set is too small for its [guard]" in answer.out

@@ -110,12 +110,16 @@ def line_of(record: dict[str, Any]) -> str:
 def power_of_set(args: argparse.Namespace, root: Path) -> int:
     """Tell what a set can see; 1 when its gate promises more."""
     folder = rows_folder(root, args.set)
+    from zoo.evaluate.drafts import manifest_of, opened
     from zoo.evaluate.gate import Gate
+    from zoo.evaluate.golden_quality import asked
     from zoo.evaluate.power import check_power
-    from zoo.evaluate.rows import read_rows
+    from zoo.evaluate.rows import stated
     from zoo.evaluate.sets import ACCEPTED, GATE, read_outcomes
 
-    rows = read_rows(folder)
+    nobody = None if "subject" in stated(folder) else "nobody"  # no model is asked here
+    with opened(folder, manifest_of(folder, nobody)) as held:
+        rows = asked(held)
     known = read_outcomes(folder / ACCEPTED)
     whole = known if known and all(row.id in known for row in rows) else None
     own = None if whole is None else [whole[row.id] for row in rows]

@@ -62,8 +62,13 @@ def ask(held: GoldenRows, subject: Any = None) -> Answered:
         model = subject_of(held.folder.resolve().parent, held.subject)
     else:
         model = subject if isinstance(subject, Subject) else Subject.open(subject)
-    rows = [*held.rows, *perturbed(held.rows, held.perturbations, held.folder)]
-    return Answered(tuple(rows), tuple(judge(rows, model, held.folder)))
+    rows = asked(held)
+    return Answered(rows, tuple(judge(rows, model, held.folder)))
+
+
+def asked(held: GoldenRows) -> tuple[Row, ...]:
+    """Give the rows of a set and their perturbed twins: all that a model is asked."""
+    return (*held.rows, *perturbed(held.rows, held.perturbations, held.folder))
 
 
 def subject_of(root: Path, name: str) -> Subject:
