@@ -55,6 +55,7 @@ class ModelConfig:
     preset: str | None = None  # whose sizes `config` changes
     base: str | None = None  # a checkpoint folder to go on from
     config: dict[str, Any] = field(default_factory=dict)  # fields of the family's config
+    near: bool = False  # whether a fresh BERT's first heads begin by looking at a word's neighbours
     recompute: bool = False  # activation checkpointing
 
 

@@ -27,6 +27,7 @@ from zoo.data.order import seed_of
 from zoo.data.together import together
 from zoo.images import ImageProcessor
 from zoo.models import MODELS, family_of, preset
+from zoo.models.near import look_near_
 from zoo.models.spec import ModelSpec
 from zoo.tokenizers import Tokenizer
 from zoo.train.config import RunConfig
@@ -225,7 +226,10 @@ def make_model(
             numbers = spec.config(**found | chosen)
         else:
             numbers = dataclasses.replace(preset(config.model.preset)[1], **found | chosen)
-        return spec.build(numbers, head=head).train()
+        model = spec.build(numbers, head=head).train()
+        if config.model.near:
+            look_near_(model)
+        return model
     except ValueError as error:
         raise ConfigError(f"model.config: {error}") from None
 
