@@ -16,7 +16,7 @@ from typing import Any
 
 from zoo.cli import UsageError
 from zoo.cli.common import emit, say
-from zoo.cli.golden_root import root_argument, root_of, rows_folder
+from zoo.cli.golden_root import finite, root_argument, root_of, rows_folder
 
 POWER = "power"
 
@@ -74,15 +74,15 @@ def evaluate(args: argparse.Namespace, root: Path) -> int:
     both = [row for row in answered.rows if row.id in known]
     accepted = tally(both, [known[row.id] for row in both]) if both else {}
     for name, metric in tally(answered.rows, answered.outcomes).items():
-        low, high = metric.interval()
+        low, high = map(finite, metric.interval())
         other = accepted.get(name)
         record = {
             "metric": name,
-            "value": metric.value,
+            "value": finite(metric.value),
             "low": low,
             "high": high,
             "rows": len(metric.rows),
-            "accepted": None if other is None else other.value,
+            "accepted": None if other is None else finite(other.value),
         }
         emit(args, record, line_of(record))
     passed = sum(outcome.passed is True for outcome in answered.outcomes)

@@ -17,7 +17,7 @@ from typing import Any
 
 from zoo.cli import UsageError
 from zoo.cli.common import emit, say
-from zoo.cli.golden_root import chosen, root_argument, root_of
+from zoo.cli.golden_root import chosen, finite, root_argument, root_of
 
 NAMED = 12  # changed rows that are listed; the others are counted
 
@@ -123,7 +123,7 @@ def checked(folder: Path) -> dict[str, Any]:
         "compared": report.compared,
         "faults": report.faults,
         "changes": report.changes,
-        "metrics": {n: {k: getattr(m, k) for k in names} for n, m in metrics.items()},
+        "metrics": {n: {k: finite(getattr(m, k)) for k in names} for n, m in metrics.items()},
         "seconds": round(time.perf_counter() - begun, 3),
     }
 
@@ -156,7 +156,9 @@ def accept(args: argparse.Namespace, root: Path) -> int:
         "set": done.name,
         "version": done.version,
         "changed": done.changed,
-        "metrics": {m.name: [m.before, m.after, m.low, m.high] for m in done.metrics},
+        "metrics": {
+            m.name: [*map(finite, (m.before, m.after, m.low, m.high))] for m in done.metrics
+        },
         "rows": list(done.rows),
     }
     lines = [done.says, *(f"  {moved}" for moved in done.metrics)]

@@ -1,8 +1,10 @@
 """Where the golden sets are, for the verbs that read them."""
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from zoo.cli import UsageError
 
@@ -53,3 +55,8 @@ def rows_folder(root: Path, name: str) -> Path:
             return place
     there = sorted(p.parent.name for p in root.glob("*/rows.jsonl"))
     raise UsageError(f"no set {name!r} of rows in {root}; there are {', '.join(there) or 'none'}")
+
+
+def finite(value: Any) -> Any:
+    """Give a number, or None where JSON holds none: the interval of too few rows has no ends."""
+    return value if value is not None and math.isfinite(value) else None

@@ -129,16 +129,17 @@ def accept_rows(folder: Path, why: str, subject: str | None) -> Accepted:
         says = f"{folder.name}: nothing changed; it stays at version {manifest['version']}"
         return Accepted(folder.name, manifest["version"], False, says)
     version, date = manifest["version"] + 1, today()
+    kept = [outcome_line(outcome) for outcome in answered.outcomes]
     line = {
         "version": version,
         "date": date,
         "why": why,
         "checkpoint": weights,
         "rows": hashlib.sha256((folder / ROWS).read_bytes()).hexdigest(),
-        "metrics": metrics_of(answered.rows, answered.by_id()),
+        "metrics": metrics_of(answered.rows, [Outcome(**line) for line in kept]),
     }
     fresh = {
-        ACCEPTED: lines_of(map(outcome_line, answered.outcomes)),
+        ACCEPTED: lines_of(kept),
         HISTORY: lines_of([*history, line]),
     }
     made = next_version(manifest, why, date, files=files_of(folder, fresh))

@@ -4,7 +4,7 @@ A set of kind rows is asked of the checkpoint that it names, which lies beside i
 first, or is carried by a package.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,6 @@ def told(name: str, old: Outcome | None, new: Outcome | None) -> str:
     return f"{name} has {new.value:.4g}, before {old.value:.4g}{verdict}"
 
 
-def metrics_of(rows: Sequence[Row], outcomes: Mapping[str, Outcome]) -> dict[str, float]:
+def metrics_of(rows: Sequence[Row], outcomes: Sequence[Outcome]) -> dict[str, float]:
     """Give every metric of outcomes by name, for the history: rounded to six decimals."""
-    found = tally(rows, [outcomes[row.id] for row in rows])
-    return {name: round(metric.value, 6) for name, metric in found.items()}
+    return {name: round(metric.value, 6) for name, metric in tally(rows, outcomes).items()}

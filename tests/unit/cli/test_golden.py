@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from zoo.cli import UsageError, evaluate, golden
 from zoo.cli.golden_reproduce import elsewhere, first_difference
-from zoo.cli.golden_root import chosen, names_in, root_of, rows_folder
+from zoo.cli.golden_root import chosen, finite, names_in, root_of, rows_folder
 from zoo.evaluate.accept_checkpoint import machine
 from zoo.evaluate.gate_file import Guard
 
@@ -150,7 +150,7 @@ RECORD = {"metric": "accuracy", "value": 0.5, "low": 0.25, "high": 0.75, "rows":
 
 @pytest.mark.parametrize(
     ("accepted", "end"),
-    [(None, "50 %  (25 % to 75 %; 8 rows)"), (0.625, "8 rows)  accepted: 62.5 %")],
+    [(None, " 50 %  (25 % to 75 %; 8 rows)"), (0.625, "8 rows)  accepted: 62.5 %")],
     ids=["first", "accepted"],
 )
 def test_a_metric_is_told_beside_the_accepted_one(accepted, end):
@@ -180,3 +180,9 @@ def test_a_metric_is_told_beside_the_accepted_one(accepted, end):
 )
 def test_what_rows_can_see_is_told(record, lines):
     assert evaluate.told_of(record, Guard(drop=0.05)).splitlines() == lines
+
+
+def test_an_interval_without_ends_is_told():
+    ends = {"low": None, "high": None, "accepted": None}
+    assert evaluate.line_of(RECORD | ends).endswith(" 50 %  (- to -; 8 rows)")
+    assert [finite(v) for v in (0.5, float("nan"), float("inf"), None)] == [0.5, None, None, None]
