@@ -14,7 +14,7 @@ def made(**changes):
     return BERT(BERTConfig(**SIZES | {"heads": 4} | changes), head="masked_lm").eval()
 
 
-@pytest.mark.parametrize("heads", [2, 4, 6])
+@pytest.mark.parametrize("heads", [2, 3, 4])
 def test_each_head_of_the_first_block_looks_at_its_neighbour(heads):
     model = made(heads=heads)
     look_near_(model)
