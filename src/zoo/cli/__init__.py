@@ -97,6 +97,24 @@ VERBS = {
         "check {rows} --kind labelled_text",
         "check {rows} --kind pairs",
     ),
+    "evaluate": Verb(
+        "zoo.cli.evaluate",
+        "measure a model on a golden set, with intervals; say what a set of rows can see",
+        "power --rows 500 --drop 0.05",
+        "{gpt2} --on no-such-set",
+    ),
+    "golden": Verb(
+        "zoo.cli.golden",
+        "check that no golden set got worse; accept what changed, for a reason; make one again",
+        "check tokenizer-bpe",
+        "check no-such-set",
+    ),
+    "report": Verb(
+        "zoo.cli.report",
+        "write one page on how good the golden checkpoints are, for a browser",
+        "--only vit-mnist --out {out}.html",
+        "--only no-such-model --out {out}.html",
+    ),
     "info": Verb(
         "zoo.cli.info",
         "say what a checkpoint folder or a preset is: family, sizes, memory",
