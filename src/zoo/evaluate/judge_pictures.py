@@ -30,12 +30,13 @@ from zoo.config import default_labels
 from zoo.evaluate.judging import (
     chosen,
     classified,
+    cosines_of,
     cut_ids,
+    distinct,
     finite,
     known,
     options,
-    token_batches,
-    width_of,
+    vectors_of,
     wrong,
 )
 from zoo.evaluate.outcome import Outcome, Row
@@ -66,7 +67,8 @@ def caption(rows: Sequence[Row], subject: Subject, folder: Path) -> list[Outcome
     result = []
     for row, image in zip(rows, images, strict=True):
         captions = options(row, row.fields["captions"], "captions")
-        result.append(nearest(subject, row, captions, [next(texts) @ image for _ in captions]))
+        held = torch.stack([next(texts) for _ in captions])
+        result.append(nearest(subject, row, captions, cosines_of(held, image)))
     return result
 
 
@@ -79,15 +81,15 @@ def one_picture(rows: Sequence[Row], subject: Subject, folder: Path) -> list[Out
     result = []
     for row, text in zip(rows, texts, strict=True):
         names = options(row, [name_of(image) for image in row.fields["images"]], "images")
-        result.append(nearest(subject, row, names, [next(images) @ text for _ in names]))
+        held = torch.stack([next(images) for _ in names])
+        result.append(nearest(subject, row, names, cosines_of(held, text)))
     return result
 
 
-def nearest(subject: Subject, row: Row, names: list[str], cosines: list[Tensor]) -> Outcome:
+def nearest(subject: Subject, row: Row, names: list[str], cosines: Float[Tensor, " n"]) -> Outcome:
     """Make the outcome of a choice by cosine."""
-    held = torch.stack(cosines)
-    scores = dict(zip(names, finite(row, held), strict=True))
-    chances = (subject.model.scale().double() * held).softmax(0)
+    scores = dict(zip(names, finite(row, cosines), strict=True))
+    chances = (subject.model.scale().double().cpu() * cosines).softmax(0)
     return chosen(row, scores, known(row, "answer", names), chances)
 
 
@@ -123,7 +125,7 @@ def group_of(row: Row) -> str:
 def ranked(row: Row, gallery: dict[str, Tensor], own: str, text: Tensor) -> Outcome:
     """Make the outcome of a row whose own picture stands in a gallery; a tie counts against it."""
     names = list(gallery)
-    cosines = torch.stack(list(gallery.values())) @ text
+    cosines = cosines_of(torch.stack(list(gallery.values())), text)
     finite(row, cosines)
     place = names.index(own)
     rank = int((cosines >= cosines[place]).sum())  # with itself
@@ -144,36 +146,34 @@ def one_of(count: int, place: int) -> Tensor:
 def image_vectors(
     subject: Subject, folder: Path, wanted: Sequence[tuple[Row, Any]]
 ) -> Float[Tensor, "n e"]:
-    """Give a vector a picture, in float64; one that is named twice is looked at once."""
-    keys = [source if isinstance(source, str) else id(source) for _, source in wanted]
-    first = dict(reversed([*zip(keys, wanted, strict=True)]))  # of the same key, the first
-    found = seen(subject, folder, list(first.values()), subject.model.encode_image).double()
-    place = {key: i for i, key in enumerate(first)}
-    return found[[place[key] for key in keys]]
+    """Give a vector a picture, in float64."""
+    return seen(subject, folder, wanted, subject.model.encode_image).double()
 
 
 def seen(
     subject: Subject, folder: Path, wanted: Sequence[tuple[Row, Any]], compute: Any
 ) -> Float[Tensor, "n k"]:
-    """Give what a model makes of pictures, batch by batch."""
+    """Give what a model makes of pictures, batch by batch; of equal pixels once."""
     sheets = sheets_of(folder)
     like = next(subject.model.parameters())
-    parts = []
-    for start in range(0, len(wanted), AT_ONCE):
-        held = [opened(row, source, folder, sheets) for row, source in wanted[start:][:AT_ONCE]]
-        pixels = subject.processor(held).to(like.device, like.dtype)
-        parts.append(compute(pixels).cpu())
-    return torch.cat(parts)
+    made = torch.cat([pixels_of(row, source, folder, sheets, subject) for row, source in wanted])
+    _, places = distinct(pixels.numpy().tobytes() for pixels in made)
+    first = [places.index(place) for place in range(max(places) + 1)]
+    batches = made[first].to(like.device, like.dtype).split(AT_ONCE)
+    return torch.cat([compute(pixels).cpu() for pixels in batches])[places]
 
 
-def opened(row: Row, source: Any, folder: Path, sheets: dict[str, int]) -> Any:
-    """Read a row's picture; what is wrong with it names the row."""
+def pixels_of(
+    row: Row, source: Any, folder: Path, sheets: dict[str, int], subject: Subject
+) -> Float[Tensor, "1 c y x"]:
+    """Make pixels of a row's picture; what is wrong with it names the row."""
     from zoo.images import ImageError
 
     try:
-        return picture(source, folder, sheets)
+        pixels: Tensor = subject.processor([picture(source, folder, sheets)])
     except (SheetError, ImageError) as error:
         raise wrong(row, str(error)) from None
+    return pixels
 
 
 def text_vectors(subject: Subject, wanted: Sequence[tuple[Row, str]]) -> Float[Tensor, "n e"]:
@@ -181,9 +181,5 @@ def text_vectors(subject: Subject, wanted: Sequence[tuple[Row, str]]) -> Float[T
     context = subject.model.config.context
     longest = min(context, subject.tokenizer.longest or context)
     asked = cut_ids(subject, [text for _, text in wanted], longest)
-    widths = [width_of(row, ids, longest) for (row, _), ids in zip(wanted, asked, strict=True)]
-    result: dict[int, Tensor] = {}
-    for places, batch in token_batches(subject, asked, widths):
-        made = subject.model.encode_text(**batch).double().cpu()
-        result.update(zip(places, made, strict=True))
-    return torch.stack([result[i] for i in range(len(asked))])
+    made = vectors_of(subject, [row for row, _ in wanted], asked, subject.model.encode_text)
+    return made.cpu()

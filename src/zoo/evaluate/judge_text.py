@@ -45,11 +45,13 @@ from zoo.config import default_labels
 from zoo.evaluate.judging import (
     chosen,
     classified,
+    cosines_of,
     cut_ids,
     finite,
     known,
     options,
     token_batches,
+    vectors_of,
     width_of,
     wrong,
 )
@@ -253,15 +255,12 @@ def closer(rows: Sequence[Row], subject: Subject, folder: Path) -> list[Outcome]
     longest = min(context, subject.tokenizer.longest or context)
     texts = [row.fields[name] for row in rows for name in ("anchor", "near", "far")]
     asked = cut_ids(subject, texts, longest)
-    widths = [width_of(rows[i // 3], ids, longest) for i, ids in enumerate(asked)]
-    vectors: dict[int, Tensor] = {}
-    for places, batch in token_batches(subject, asked, widths):
-        made = ops.normalize(subject.model.embed(**batch, pooling="mean").double())
-        vectors.update(zip(places, made, strict=True))
+    owners = [row for row in rows for _ in range(3)]
+    vectors = ops.normalize(vectors_of(subject, owners, asked, subject.model.embed))
     result = []
     for i, row in enumerate(rows):
-        anchor, near, far = (vectors[3 * i + k] for k in range(3))
-        cosines = finite(row, stack([anchor @ near, anchor @ far]))
+        anchor, rest = vectors[3 * i], vectors[3 * i + 1 : 3 * i + 3]
+        cosines = finite(row, cosines_of(rest, anchor))
         scores = dict(zip(("near", "far"), cosines, strict=True))
         result.append(chosen(row, scores, ("near",)))
     return result

@@ -5,8 +5,8 @@ batch, but for rounding. A tie is never right: where the right answer scores as 
 the wrong one is the model's answer. Where no answer is known, the first of the highest is.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -14,6 +14,8 @@ from torch import Tensor
 
 from zoo.evaluate.outcome import Outcome, Row
 from zoo.evaluate.subject import Subject
+
+T = TypeVar("T", bound=Hashable)
 
 TOKENS = 4096  # in a batch, with padding
 PADDING = "padding"  # a row made by this perturbation stands beside one of the whole context
@@ -73,6 +75,34 @@ def token_batches(
         width = max(widths[i] for i in places)
         ids, mask = padded([rows[i] for i in places], width, fill)
         yield places, {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+
+
+def distinct(items: Iterable[T]) -> tuple[list[T], list[int]]:
+    """Give what items there are, and for each item its place among them.
+
+    Equal things are computed once: two places in a batch may round the same row otherwise.
+    """
+    held = list(items)
+    place = {item: i for i, item in enumerate(dict.fromkeys(held))}
+    return list(place), [place[item] for item in held]
+
+
+def vectors_of(
+    subject: Subject, owners: Sequence[Row], asked: Sequence[Sequence[int]], compute: Any
+) -> Float[Tensor, "n e"]:
+    """Give what a model makes of texts, in float64: `asked` are their ids, `owners` their rows."""
+    context = subject.model.config.context
+    widths = [width_of(row, ids, context) for row, ids in zip(owners, asked, strict=True)]
+    keys, places = distinct(zip(map(tuple, asked), widths, strict=True))
+    result: dict[int, Tensor] = {}
+    for some, batch in token_batches(subject, [ids for ids, _ in keys], [w for _, w in keys]):
+        result.update(zip(some, compute(**batch).double(), strict=True))
+    return torch.stack([result[place] for place in places])
+
+
+def cosines_of(rows: Float[Tensor, "n e"], query: Float[Tensor, " e"]) -> Float[Tensor, " n"]:
+    """Give cosines of vectors of length one; equal rows have equal ones, as BLAS cannot promise."""
+    return (rows * query).sum(-1)
 
 
 def cut_ids(subject: Subject, texts: Sequence[str], longest: int) -> list[list[int]]:

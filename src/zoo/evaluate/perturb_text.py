@@ -21,7 +21,7 @@ LETTERS = re.compile(r"\[MASK\]|[^\W\d_]+")
 SHARE = 10  # one word of so many has a typo
 LEAST = 4  # letters of a word that may have one: two of them inside
 MARKS = ".,;:!?"
-OPENS = re.compile(r"(^|[\s(\[{\u2014-])(['\"])")
+OPENS = re.compile(r"(?:^|(?<=[\s(\[{\u2014-]))['\"]+")
 GREETINGS = ("Hello,", "Hi,", "Good morning,")
 NAMES = ("Alex", "Kim", "Robin")
 
@@ -66,9 +66,13 @@ def punctuation(text: str, draw: Draw) -> str:
 
 
 def quotes(text: str, draw: Draw) -> str:
-    """Open behind a space or a bracket and at the start, close elsewhere."""
-    opened = OPENS.sub(lambda found: found[1] + ("\u201c" if found[2] == '"' else "\u2018"), text)
-    return opened.replace('"', "\u201d").replace("'", "\u2019")
+    """Open behind a space, a bracket or a dash and at the start, close elsewhere."""
+    opened = OPENS.sub(lambda found: curled(found[0], "\u201c", "\u2018"), text)
+    return curled(opened, "\u201d", "\u2019")
+
+
+def curled(text: str, double: str, single: str) -> str:
+    return text.replace('"', double).replace("'", single)
 
 
 def padding(text: str, draw: Draw) -> str:
