@@ -16,15 +16,14 @@ from pathlib import Path
 
 from zoo.cli import UsageError
 from zoo.cli.common import emit, say
+from zoo.cli.golden_root import root_argument, root_of
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", default="report.html", metavar="FILE.html", help="default: report.html"
     )
-    parser.add_argument(
-        "--root", default="golden", metavar="FOLDER", help="the golden sets; default: golden"
-    )
+    root_argument(parser)
     parser.add_argument(
         "--only", action="append", default=[], metavar="NAME", help="a model or a set; repeatable"
     )
@@ -37,9 +36,7 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError(f"--out {out}; expected a file that ends in .html")
     if not out.absolute().parent.is_dir():
         raise UsageError(f"--out {out}: there is no folder {out.parent}")
-    root = Path(args.root)
-    if not root.is_dir():
-        raise UsageError(f"--root {root}: there is no such folder")
+    root = root_of(args.root)
     made = date_of(args.date, os.environ.get("SOURCE_DATE_EPOCH"))
     from zoo.report import gather, write_page
 

@@ -56,8 +56,10 @@ def token_heat(subject: Subject, text: str, note: str) -> Reading:
 
 def rolled_out(tower: Any, inputs: dict[str, Tensor]) -> Float[Tensor, "b t t"]:
     """Roll out the maps of all layers, one at a time."""
+    like = next(tower.parameters())
+    placed = {n: x.to(like.dtype if x.is_floating_point() else x.dtype) for n, x in inputs.items()}
     with torch.no_grad():
-        return rollout(found for _, found in tower.each_attention_map(**inputs))
+        return rollout(found for _, found in tower.each_attention_map(**placed))
 
 
 def of_largest(shares: Float[Tensor, " t"], among: Bool[Tensor, " t"]) -> Float[Tensor, " t"]:

@@ -41,19 +41,19 @@ def evenly(items: Sequence[T], count: int) -> list[T]:
     return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
 
 
-def texts_written(subject: Subject, place: str, name: str) -> Figure:
+def texts_written(subject: Subject, place: str, name: str) -> Figure | None:
     """Let a GPT-2 go on with fixed prompts: greedily, and drawn with a fixed seed."""
-    ways = {
-        "greedy": Sampling(max_new_tokens=TOKENS),
-        f"drawn at temperature {HEAT}, seed {SEED}": Sampling(
-            max_new_tokens=TOKENS, temperature=HEAT, seed=SEED
-        ),
-    }
-    said = []
-    for prompt in PROMPTS:
-        for how, options in ways.items():
-            (made,) = generate(subject.model, [prompt], options, subject.tokenizer)
-            said.append((how, prompt, made.text or ""))
+    ways = (("greedy", 0.0), (f"drawn at temperature {HEAT}, seed {SEED}", HEAT))
+    prompts = [prompt for prompt in PROMPTS if room(subject, prompt) > 0]
+    asked = [(how, prompt, heat) for prompt in prompts for how, heat in ways]
+    if not asked:
+        return None
+    each = [
+        Sampling(max_new_tokens=room(subject, prompt), temperature=heat, seed=SEED)
+        for _, prompt, heat in asked
+    ]
+    made = generate(subject.model, [prompt for _, prompt, _ in asked], each, subject.tokenizer)
+    said = [(how, p, found.text or "") for (how, p, _), found in zip(asked, made, strict=True)]
     return Figure(
         id=f"{name}-texts",
         title="What it writes",
@@ -61,9 +61,15 @@ def texts_written(subject: Subject, place: str, name: str) -> Figure:
         "and drawn by chance with a fixed seed.",
         kind="texts",
         data=tuple(said),
-        command=f"zoo generate --model {place} --prompt {shlex.quote(PROMPTS[0])} "
-        f"--max-new-tokens {TOKENS} --temperature {HEAT} --seed {SEED}",
+        command=f"zoo generate --model {place} --prompt {shlex.quote(prompts[0])} "
+        f"--max-new-tokens {room(subject, prompts[0])} --temperature {HEAT} --seed {SEED}",
     )
+
+
+def room(subject: Subject, prompt: str) -> int:
+    """Give how many tokens a text goes on for: TOKENS, or what the context has left."""
+    left = subject.model.config.context - len(subject.tokenizer.encode(prompt))
+    return min(TOKENS, left)
 
 
 def choices(held: Judged, command: str) -> Figure | None:
