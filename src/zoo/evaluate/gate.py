@@ -98,7 +98,7 @@ def check_gate(
     metrics = compared(before, after, tests)
     said += falls(gate, metrics, before, after, tests, subject)
     said += pinned(counted, made, subject)
-    power = power_of(gate, {**now, **before}, known=accepted is not None)
+    power = power_of(gate, {**now, **before}, known=accepted is not None, advice=False)
     return Verdict(
         sentences=(*said, *power.sentences),
         changes=changes_of(rows, known, made),

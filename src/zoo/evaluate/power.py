@@ -14,6 +14,7 @@ Simple Sequentially Rejective Multiple Test Procedure, 1979.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from zoo.evaluate.gate_file import Bound, Gate
 from zoo.evaluate.outcome import Outcome, Row
@@ -149,8 +150,13 @@ def tests_of(gate: Gate, metrics: Iterable[str]) -> list[str]:
     return [BREAKS, *dict.fromkeys(n for n in ("accuracy", *guarded) if n in known)]
 
 
-def power_of(gate: Gate, metrics: Mapping[str, Metric], *, known: bool) -> Power:
-    """Weigh a gate's promise by the metrics of its set; `known` when their values are accepted."""
+def power_of(
+    gate: Gate, metrics: Mapping[str, Metric], *, known: bool, advice: bool = True
+) -> Power:
+    """Weigh a gate's promise by the metrics of its set; `known` when their values are accepted.
+
+    Without `advice` what would be enough is looked for only where the promise is not kept.
+    """
     gate.check_names(metrics)
     guard, tests = gate.guard, len(tests_of(gate, metrics))
     if "accuracy" not in metrics:
@@ -172,10 +178,15 @@ def power_of(gate: Gate, metrics: Mapping[str, Metric], *, known: bool) -> Power
         tests=tests,
         power=reached,
         alarm=min(1.0, sum(alarms.values())),
-        least_rows=least_rows(guard.drop, *wanted, allowed=allowed, accuracy=accuracy, tests=tests),
-        least_drop=least_drop(rule.rows, *wanted, allowed=allowed, accuracy=accuracy, tests=tests),
+        least_rows=None,
+        least_drop=None,
         sentences=(),
     )
+    if advice or reached < guard.power:
+        about: dict[str, Any] = {"allowed": allowed, "accuracy": accuracy, "tests": tests}
+        enough = least_rows(guard.drop, *wanted, **about)
+        seen = least_drop(rule.rows, *wanted, **about)
+        found = replace(found, least_rows=enough, least_drop=seen)
     sentences = [too_small(gate, found)] if reached < guard.power else []
     if found.alarm > guard.alarm:
         sentences.append(too_loud(gate, rules, alarms, found))

@@ -55,7 +55,7 @@ class Power:
     tests: int
     power: float  # chance to tell a fall by the promised drop
     alarm: float  # chance at most that an equally good model is refused
-    least_rows: int | None  # that the promise takes
+    least_rows: int | None  # that the promise takes; None for none, or where that was not asked
     least_drop: float | None  # that these rows tell
     sentences: tuple[str, ...]  # what is not kept
 
