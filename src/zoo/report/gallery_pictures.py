@@ -65,19 +65,26 @@ def looks(held: Judged, subject: Subject, command: str) -> Figure | None:
     rows = [p for p in rows if p[0].test == "mft"]
     if not rows:
         return None
-    right = sorted((p for p in rows if p[1].right), key=lambda p: -(p[1].confidence or 0.0))
-    wrong = sorted((p for p in rows if not p[1].right), key=lambda p: -(p[1].confidence or 0.0))
-    some = [*evenly(right, 5), *wrong[:3]]
+    right = sorted((p for p in rows if p[1].right), key=surest)
+    wrong = sorted((p for p in rows if not p[1].right), key=surest)
+    some = [*evenly(right, 5), *evenly(wrong, 3)]
     sheets = sheets_of(held.folder)
     return Figure(
         id=f"{held.name}-attention",
         title="Where it looks",
         says="Attention rolled out over all layers, read where the model reads its answer: bright "
-        "patches stand in the answer most. The last ones it got wrong.",
+        "patches stand in the answer most. From the best answered to the worst; what is wrong is "
+        "framed.",
         kind="heats",
         data=tuple(look(row, outcome, held, subject, sheets) for row, outcome in some),
         command=command,
     )
+
+
+def surest(pair: tuple[Row, Outcome]) -> tuple[float, str]:
+    """Order classes by how sure the model is of them, pictures that were searched by their rank."""
+    row, outcome = pair
+    return outcome.value if row.task == "retrieve" else -(outcome.confidence or 0.0), row.id
 
 
 def look(
