@@ -180,7 +180,7 @@ class Model(Inspectable, nn.Module):
         model.load_state_dict(state, assign=True, strict=False)
         model.tie()
         if kept is not None and marks is not None:
-            probe_check.check_model(folder, kept, model, marks, tuple(new))
+            probe_check.check_model(folder, kept, model.eval(), marks, tuple(new))
         wrong = probes.complaint(model, folder.metadata, model.stacks()) if probe else None
         if wrong is not None:
             raise CheckpointError(f"{folder.path}: {wrong}")
