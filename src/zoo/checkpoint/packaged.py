@@ -54,15 +54,15 @@ def of(manifest: Path) -> bool:
     return isinstance(about, dict) and about.get("kind") == "checkpoint"
 
 
-def find(name: str | Path) -> Path:
+def find(name: str | Path, *, offline: bool | None = None) -> Path:
     """Give a checkpoint's folder: a path, the name of a golden or packaged one, or a hub name.
 
-    Raises CheckpointError that says how to get what is missing.
+    `offline` is as for `resolve`. Raises CheckpointError that says how to get what is missing.
     """
     if Path(name).is_dir():
         return resolve(name)
     if str(name) not in PACKAGED:
-        return golden().get(str(name)) or resolve(name)
+        return golden().get(str(name)) or resolve(name, offline=offline)
     packaged = PACKAGED[str(name)]
     spec = importlib.util.find_spec(packaged.module)
     for place in (spec.submodule_search_locations or ()) if spec is not None else ():

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from zoo.checkpoint import CheckpointError, Folder, read_folder, resolve
+from zoo.checkpoint import CheckpointError, Folder, read_folder
+from zoo.checkpoint.packaged import find
 from zoo.models import bert, clip, gpt2, vit
 from zoo.models.base import LoadReport, Model
 from zoo.models.bert import BERT, BERTConfig
@@ -38,7 +39,7 @@ def load(folder_or_name: str | Path, *, offline: bool | None = None, **options: 
     Options are those of `Model.from_pretrained`. Raises CheckpointError for a family that is not
     in the zoo.
     """
-    folder = read_folder(resolve(folder_or_name, offline=offline))
+    folder = read_folder(find(folder_or_name, offline=offline))
     return family_of(folder).build.from_folder(folder, **options)
 
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from zoo import config as configs
 from zoo import keymap
-from zoo.checkpoint import CheckpointError, Folder, read_folder, resolve, write_folder
+from zoo.checkpoint import CheckpointError, Folder, read_folder, write_folder
+from zoo.checkpoint.packaged import find
 from zoo.models import probe as probes
 from zoo.models import probe_check, probe_file
 from zoo.models.look import Inspectable
@@ -98,7 +99,7 @@ class Model(Inspectable, nn.Module):
         `probe=False` reads it all the same. See `zoo.models.write_probe`.
         """
         return cls.from_folder(
-            read_folder(resolve(folder_or_name, offline=offline)),
+            read_folder(find(folder_or_name, offline=offline)),
             head=head,
             dtype=dtype,
             device=device,

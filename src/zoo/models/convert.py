@@ -19,8 +19,9 @@ from typing import Any
 import torch
 
 from zoo import keymap
-from zoo.checkpoint import CheckpointError, read_folder, resolve, write_folder
+from zoo.checkpoint import CheckpointError, read_folder, write_folder
 from zoo.checkpoint.files import read_json
+from zoo.checkpoint.packaged import find
 from zoo.checkpoint.pickles import state_of
 from zoo.models import CLIP, GPT2, clip, family_of, gpt2, probe_file, write_probe
 from zoo.models.base import Model
@@ -139,7 +140,7 @@ def config_beside(path: Path) -> dict[str, Any]:
 
 def read_published(path: Path, source: str | Path) -> Model:
     """Read transformers' layout, with OpenAI's names too."""
-    folder = read_folder(resolve(source))
+    folder = read_folder(find(source))
     if openai_clip.MARK in folder.tensors:
         tensors = {name: lazy.read() for name, lazy in folder.tensors.items()}
         return with_config_of(folder.config, openai_clip.read(path, None, tensors))
