@@ -4,11 +4,16 @@ import json
 import shutil
 
 import pytest
+import torch
+from PIL import Image
 
 from e2e.models import write_all
 from e2e.report_files import HOSTILE, write_root
 from zoo.evaluate.golden import GoldenError
+from zoo.evaluate.subject import Subject
 from zoo.report import gather, render
+from zoo.report.attention import patch_heat, token_heat
+from zoo.tasks import Explainer
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +75,24 @@ def test_the_page_tells_no_path_and_runs_no_row(root, page):
     assert str(root.parent) not in text
     assert HOSTILE not in text
     assert "&lt;script&gt;document.title" in text
+
+
+def test_attention_is_that_of_zoo_explain(root):
+    """Two ways to it: the figure's own, and the task's, which draws a file or a text."""
+    for name in ("vit", "clip"):
+        subject, task = Subject.open(root / name), Explainer.from_folder(root / name)
+        image = Image.open(root / "scans" / "sheet.png").convert("RGB").crop((0, 0, 16, 16))
+        shares = task.picture(image).shares
+        scaled = (shares - shares.min()) / (shares.max() - shares.min())
+        torch.testing.assert_close(patch_heat(subject, image), scaled, rtol=1e-4, atol=1e-5)
+    subject, task = Subject.open(root / "masked"), Explainer.from_folder(root / "masked")
+    text = "the cat is in the [MASK]"
+    mask = subject.tokenizer.encode(text).index(subject.tokenizer.mask_id)
+    for said, token in ((text, mask), ("the cat is red", 0)):
+        found = [each.share for each in token_heat(subject, said, "").tokens]
+        wanted = task.text(said, token=token)
+        assert found == pytest.approx(wanted.shares.tolist(), abs=1e-6)
+        assert [each.text for each in token_heat(subject, said, "").tokens] == [*wanted.tokens]
 
 
 ONLY = {

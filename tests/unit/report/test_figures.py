@@ -102,6 +102,12 @@ def test_perturbed_rows_stand_beside_the_same_rows_bare():
     ]
 
 
+def test_rows_that_people_varied_are_no_twins():
+    varied = label_row("ham-2-inv", "ham", "ham", 0.9, of="ham-2", test="inv")
+    bars = made(held_of([*MAILS, *TWINS, varied]), "Under perturbations").data.bars
+    assert bars[0].rows == 5
+
+
 def test_twins_count_in_no_other_figure():
     alone = held_of(MAILS)
     for title in ("Right answers, slice by slice", "What it takes for what"):
