@@ -123,7 +123,7 @@ def interval_of_change(
         return 0.0, 0.0  # as every draw would find
 
     def change(sums: np.ndarray) -> np.ndarray:
-        return of(sums[..., width:]) - of(sums[..., :width])
+        return np.asarray(of(sums[..., width:]) - of(sums[..., :width]))
 
     both = np.concatenate([before, after], axis=1)
     return interval(both, change, level=level, samples=samples, seed=seed)

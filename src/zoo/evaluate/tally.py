@@ -162,7 +162,7 @@ def gaps_of_bins(pairs: list[Pair]) -> Float[np.ndarray, "n f"]:
 
 
 def ratio(sums: np.ndarray) -> np.ndarray:
-    return sums[..., 0] / np.where(sums[..., 1] > 0, sums[..., 1], np.nan)
+    return np.asarray(sums[..., 0] / np.where(sums[..., 1] > 0, sums[..., 1], np.nan))
 
 
 def mean_f1(sums: np.ndarray) -> np.ndarray:
@@ -170,11 +170,12 @@ def mean_f1(sums: np.ndarray) -> np.ndarray:
     hits, named = np.split(sums, 2, axis=-1)
     there = named > 0
     scores = np.where(there, 2 * hits / np.where(there, named, 1.0), 0.0)
-    return scores.sum(-1) / np.where(there.any(-1), there.sum(-1), np.nan)
+    return np.asarray(scores.sum(-1) / np.where(there.any(-1), there.sum(-1), np.nan))
 
 
 def bins_error(sums: np.ndarray) -> np.ndarray:
-    return np.abs(sums[..., :-1]).sum(-1) / np.where(sums[..., -1] > 0, sums[..., -1], np.nan)
+    gaps, rows = np.abs(sums[..., :-1]).sum(-1), sums[..., -1]
+    return np.asarray(gaps / np.where(rows > 0, rows, np.nan))
 
 
 STATISTICS: dict[str, Statistic] = {
