@@ -34,13 +34,14 @@ FLOORS = {
     "evaluate": 4,
     "train": 5,
     "tasks": 5,
+    "report": 5,
     "serve": 6,
     "cli": 6,
 }
 OUTSIDE = {"__init__", "__main__"}  # the package's own door
 
 # mutmut leaves the body of a decorated function alone, so nothing that computes is decorated
-COMPUTES = ("ops", "nn", "generate", "train", "testing", "checkpoint", "models", "data")
+COMPUTES = ("ops", "nn", "generate", "train", "testing", "checkpoint", "models", "data", "evaluate")
 HARMLESS = {"staticmethod", "classmethod", "overload", "abstractmethod"}
 
 
