@@ -55,6 +55,7 @@ def rank(args: argparse.Namespace) -> None:
 def learn(args: argparse.Namespace) -> None:
     """Train the GPT-2, show what it writes before and after, and save it."""
     from zoo.cli import lesson
+    from zoo.models import write_probe
     from zoo.tasks import Generator
 
     texts, held_out = lesson.read_topics(args.seed)
@@ -78,6 +79,7 @@ def learn(args: argparse.Namespace) -> None:
     judge(args, "after", generator, held_out, steps=steps)
     model.save_pretrained(Path(args.out) / "gpt2")
     tokenizer.save(Path(args.out) / "gpt2")
+    write_probe(Path(args.out) / "gpt2")  # of the model and its tokenizer: last
 
 
 def judge(

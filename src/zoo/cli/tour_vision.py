@@ -21,6 +21,7 @@ from zoo.data import sources_emoji
 from zoo.evaluate import median_rank, recall_at
 from zoo.images import contact_sheet
 from zoo.images.lettering import font_of, line_height, wrapped
+from zoo.models import write_probe
 from zoo.tasks import ImageClassifier, Matcher
 from zoo.tasks.pictures import Label
 
@@ -66,6 +67,7 @@ def read_digits(args: argparse.Namespace) -> None:
     out = Path(args.out)
     model.save_pretrained(out / "vit")
     lesson_digits.PROCESSOR.save(out / "vit")
+    write_probe(out / "vit")
     folder = emptied(out / "scans", "??-is-?.png")
     for number in range(SENT):
         held_out.pictures[number].save(folder / f"{number:02}-is-{held_out.labels[number]}.png")
@@ -160,6 +162,7 @@ def find_drawings(args: argparse.Namespace) -> None:
     model.save_pretrained(out / "clip")
     lesson_emoji.PROCESSOR.save(out / "clip")
     tokenizer.save(out / "clip")
+    write_probe(out / "clip")
     folder = emptied(out / "emoji", *(e.file for e in learnt))
     for e, picture in zip(held_out, pictures, strict=True):
         picture.save(folder / e.file, pnginfo=credit())
