@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from zoo.config import ConfigError
 from zoo.train.config import RunConfig
@@ -12,6 +13,7 @@ from zoo.train.record import (
     check_data,
     known_data,
     read_record,
+    versions,
     write_json,
     write_record,
 )
@@ -78,6 +80,13 @@ def test_versions_are_those_of_the_beginning(tmp_path):
     record["versions"]["torch"] = "2.0"
     write_json(tmp_path / "run.json", record)
     assert write_record(tmp_path, ONE)["versions"]["torch"] == "2.0"
+
+
+def test_what_rounding_depends_on_is_told():
+    found = versions()
+    assert found.keys() == {"zoo", "torch", "python", "machine", "cpu", "threads"}
+    assert found["cpu"] == torch.backends.cpu.get_cpu_capability()
+    assert found["threads"] == torch.get_num_threads()
 
 
 BROKEN = {
