@@ -96,15 +96,12 @@ def line_of(record: dict[str, Any]) -> str:
     from zoo.evaluate.sentences import value
 
     name = record["metric"]
-    low, high = value(name, record["low"]), value(name, record["high"])
-    text = (
-        f"{name:<28} {value(name, record['value']):>18}  ({low} to {high}; {record['rows']} rows)"
+    now, low, high, accepted = (
+        "-" if record[key] is None else value(name, record[key])
+        for key in ("value", "low", "high", "accepted")
     )
-    return (
-        text
-        if record["accepted"] is None
-        else f"{text}  accepted: {value(name, record['accepted'])}"
-    )
+    text = f"{name:<28} {now:>18}  ({low} to {high}; {record['rows']} rows)"
+    return text if record["accepted"] is None else f"{text}  accepted: {accepted}"
 
 
 def power_of_set(args: argparse.Namespace, root: Path) -> int:
