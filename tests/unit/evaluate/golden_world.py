@@ -27,13 +27,18 @@ drop = 0.15
 WHY = "the first of its kind"
 
 
-def make_run(place, seed=0):
-    """Write what a run leaves: run.json and its model, a classifier of texts."""
+def make_run(place, seed=0, sign=1):
+    """Write what a run leaves: run.json and its model, a classifier of texts.
+
+    With the sign -1 its logits are negated: what it held most likely is least so.
+    """
     made = sorter()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in made.model.parameters():
             weight += 0.3 * torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
+        for weight in made.model.head.parameters():
+            weight *= sign
     made.model.float().save_pretrained(place / "model")
     made.tokenizer.save(place / "model")
     versions = {"zoo": "0.1", "torch": torch.__version__, "machine": "abacus", "threads": 1}
