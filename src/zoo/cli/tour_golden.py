@@ -129,7 +129,7 @@ def read_digits(args: argparse.Namespace) -> None:
 
 def find_drawings(args: argparse.Namespace) -> None:
     """Let a CLIP find drawings for words; write a sheet of them, and all as files."""
-    rows = rows_of("drawings", "retrieve")
+    rows = [row for row in rows_of("drawings", "retrieve") if row["group"] == "unseen"]
     pictures = pictures_of("drawings", rows)
     names = [str(row["caption"]) for row in rows]
     matcher = Matcher.from_folder("clip-openmoji")
