@@ -4,7 +4,8 @@ It refuses when
 
     bound    a metric is under its `at_least` or over its `at_most`
     fall     a metric got worse by more than its `drop` or `rise`
-    test     a metric that is guarded, or accuracy, got worse at all, and by no chance
+    test     a metric that is guarded, or accuracy, got worse by more than a tenth of what is
+             allowed, and by no chance
     breaks   more rows broke than those of an equally good model would (`churn`), mended or not
     pinned   a row flagged "pinned" does not pass
     rows     rows came or went, or a row's outcome is no number: there is nothing to compare
@@ -22,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from zoo.evaluate import sentences as say
+from zoo.evaluate.calibration import OVER
 from zoo.evaluate.gate_file import Bound, Gate, GateError
 from zoo.evaluate.outcome import Outcome, Row
 from zoo.evaluate.power import BREAKS, power_of, tests_of
@@ -45,7 +47,7 @@ from zoo.evaluate.versions import (
 
 __all__ = ["ROUNDING", "Change", "Compared", "Gate", "GateError", "Verdict", "check_gate"]
 
-SURE = 1e-6  # how far rounding may take a confidence out of 0 to 1
+RELEVANT = 0.1  # of what is allowed: every row may lose a little, as all do by rounded weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +113,7 @@ def check_gate(
 def is_number(made: Outcome) -> bool:
     """Tell whether an outcome's numbers are finite, and its confidence one."""
     sure = 0.0 if made.confidence is None else made.confidence
-    return math.isfinite(made.value) and math.isfinite(made.weight) and -SURE <= sure <= 1 + SURE
+    return math.isfinite(made.value) and math.isfinite(made.weight) and 0 <= sure <= 1 + OVER
 
 
 def strangers(rows: Sequence[Row], known: Mapping[str, Outcome]) -> list[str]:
@@ -210,10 +212,11 @@ def falls(
         allowed = bound.allowed()
         fall = found.before - found.after
         fall = fall if before[name].larger_is_better else -fall
-        if (allowed is not None and not fall <= allowed + SLACK) or name in rejected:
+        certain = name in rejected and not fall <= RELEVANT * (allowed or 0.0)
+        if (allowed is not None and not fall <= allowed + SLACK) or certain:
             rows = harmed(before[name], after[name])
             told.add(name)
-            said.append(say.worse(subject, found, bound, rejected.get(name), rows))
+            said.append(say.worse(subject, found, bound, rejected[name] if certain else None, rows))
     if BREAKS in rejected and "accuracy" not in told:
         first, second = before["accuracy"], after["accuracy"]
         mended = len(broken(second, first))

@@ -10,6 +10,7 @@ whoever needs it is told.
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -179,9 +180,15 @@ def tokenizer_facts(
     }
     if vocabulary:
         rows = sorted(made.backend.get_vocab(True).items(), key=lambda row: (row[1], row[0]))
-        lines = "\n".join(f"{number} {token!r}" for token, number in rows)
+        lines = "\n".join([*(f"{number} {token!r}" for token, number in rows), *merges(made)])
         facts["vocabulary"] = hashlib.sha256(lines.encode("utf-8", "replace")).hexdigest()
     return facts
+
+
+def merges(tokenizer: Any) -> list[str]:
+    """Give the merges of a byte pair encoding in their order, however its file writes them."""
+    held = json.loads(tokenizer.backend.to_str())["model"].get("merges") or ()
+    return [pair if isinstance(pair, str) else " ".join(pair) for pair in held]
 
 
 def tokenizer_faults(folder: Path, kept: Mapping[str, Any]) -> list[str]:
@@ -205,7 +212,10 @@ def tokenizer_faults(folder: Path, kept: Mapping[str, Any]) -> list[str]:
     if found["size"] != kept["size"]:
         return [f"{where}: it has {found['size']} tokens, the probe was made with {kept['size']}"]
     if found.get("vocabulary", kept["vocabulary"]) != kept["vocabulary"]:
-        return [f"{where}: under some ids stand other tokens than when the probe was made"]
+        return [
+            f"{where}: under some ids stand other tokens, or they merge otherwise, than when the "
+            "probe was made"
+        ]
     for name, value in found["settings"].items():
         if name in kept["settings"] and not same(kept["settings"][name], value):
             return [f"{where}: {differs(name, kept['settings'][name], value)}"]

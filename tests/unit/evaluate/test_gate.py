@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from zoo.evaluate.gate import GateError, check_gate
+from zoo.evaluate.gate import GateError, check_gate, holm
 from zoo.evaluate.gate_file import gate_of
 from zoo.evaluate.outcome import Outcome, Row
 from zoo.evaluate.versions import rounded
@@ -129,6 +129,11 @@ PLANTED = {
         "lion gives no finite number for 2 rows: c004, c006",
         [],
     ),
+    "a-confidence-is-below-nothing": (
+        changed(lambda o: replace(o, confidence=-1e-7), "c004"),
+        "lion gives no finite number for 1 row: c004",
+        [],
+    ),
     "a-row-was-not-asked": (ACCEPTED[1:], "lion was not asked 1 row: c000", []),
     "an-answer-loses-its-verdict": (
         changed(lambda o: replace(o, passed=None), "i3"),
@@ -201,7 +206,19 @@ HARMLESS = {
         changed(lambda o: replace(o, answer="other"), "c009"),
         [("c009", "answer")],
     ),
+    "another-verdict-of-right": (
+        changed(lambda o: replace(o, right=True), "c009"),
+        [("c009", "answer")],
+    ),
     "a-number-moves": (changed(lambda o: replace(o, value=1.7), "c009"), [("c009", "moved")]),
+    "a-softmax-adds-up-to-more-than-one": (
+        changed(lambda o: replace(o, confidence=1 + 5e-7), "c009"),
+        [("c009", "moved")],
+    ),
+    "as-many-break-as-are-allowed": (  # 0.9 - 0.75 is more than 0.15 in float64
+        breaks("c001", "c003", "c005"),
+        [("c001", "broke"), ("c003", "broke"), ("c005", "broke")],
+    ),
 }  # fmt: skip
 
 
@@ -211,6 +228,13 @@ def test_a_harmless_change_passes_and_its_rows_are_listed(name):
     given = verdict(found)
     assert given.ok, given.sentences
     assert [(c.id, c.kind) for c in given.changes] == changes
+
+
+def test_a_verdict_that_goes_is_a_break_and_one_that_comes_mends():
+    unknown = changed(lambda o: replace(o, passed=None), "i3")
+    for before, after, kind in ((ACCEPTED, unknown, "broke"), (unknown, ACCEPTED, "mended")):
+        given = verdict(after, accepted=before)
+        assert [(c.id, c.kind) for c in given.changes] == [("i3", kind)]
 
 
 def test_nothing_changed_has_no_change_and_no_chance():
@@ -273,9 +297,31 @@ def test_holm_names_a_second_fall_that_the_first_makes_room_for():
         assert f"(the gate stops at {level})" in sentence
 
 
+@pytest.mark.parametrize(
+    ("chances", "wanted"),
+    [
+        ({"a": 0.02, "b": 0.001, "c": 0.9}, {"b": 0.01, "a": 0.015}),
+        ({"a": 0.016, "b": 0.02, "c": 0.001}, {"c": 0.01}),  # a holds, and b behind it
+        ({"a": 0.03}, {"a": 0.03}),  # just the level
+        ({"a": 0.031}, {}),
+        ({}, {}),
+    ],
+    ids=["two-reject", "the-first-that-holds-ends-it", "at-the-level", "above", "no-tests"],
+)
+def test_holm_steps_from_the_smallest_chance_to_the_first_that_holds(chances, wanted):
+    assert holm(chances, 0.03) == pytest.approx(wanted, rel=1e-12)
+
+
 def test_a_gate_for_another_set_lists_the_metrics_there_are():
     other = gate_of({"guard": GUARD, "metric": [{"name": "accuracy[agrement]", "drop": 0.1}]})
     with pytest.raises(
         GateError, match=r"did you mean 'accuracy.agreement.'.; it has accuracy, acc"
     ):
         check_gate(other, ROWS, ACCEPTED, ACCEPTED)
+
+
+@pytest.mark.parametrize(("factor", "ok"), [(1.001, True), (1.004, False)])
+def test_what_all_rows_lose_is_told_from_a_tenth_of_what_is_allowed(factor, ok):
+    """All twenty texts cost more, which is no chance; 0.03 bits are allowed, of 1.6 a byte."""
+    found = changed(lambda o: replace(o, value=factor * o.value) if o.id[0] == "t" else o)
+    assert verdict(found).ok == ok
