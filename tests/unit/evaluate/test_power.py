@@ -40,6 +40,7 @@ RULES = {
     "known-bound": Rule(rows=14, level=0.02, churn=0.2, at_least=9 / 14, accuracy=11 / 14),
     "no-churn": Rule(rows=14, level=0.05, churn=0.0),
     "perfect": Rule(rows=14, level=0.05, churn=0.2, accuracy=1.0),
+    "hardly-any-can-mend": Rule(rows=14, level=0.05, churn=0.2, accuracy=13 / 14),
     "hopeless": Rule(rows=14, level=0.05, churn=0.2, accuracy=0.0),
 }
 
@@ -74,16 +75,21 @@ def test_the_power_is_the_sum_over_all_outcomes(name, drop):
 
 
 @pytest.mark.parametrize("drop", [0.15, 0.6])
-@pytest.mark.parametrize("name", ["known", "known-bound"])
+@pytest.mark.parametrize("name", ["known", "known-bound", "hardly-any-can-mend"])
 def test_of_an_accepted_version_only_hits_break_and_only_misses_mend(name, drop):
-    """11 of 14 pass: a share 0.1 of all rows mends, of 3; drop more than that breaks, of 11."""
+    """11 of 14 pass: a share 0.1 of all rows mends, of 3; drop more than that breaks, of 11.
+
+    Of 13 that pass only 1/14 of all rows can mend, less than 0.1, and drop more than that breaks.
+    """
     rule = RULES[name]
-    breaks, mends = (0.1 + drop) * 14 / 11, 0.1 * 14 / 3
+    hits = round(14 * rule.accuracy)
+    misses, share = 14 - hits, min(0.1, 1 - hits / 14)
+    breaks, mends = (share + drop) * 14 / hits, share * 14 / misses
     wanted = sum(
-        math.comb(11, b) * breaks**b * (1 - breaks) ** (11 - b)
-        * math.comb(3, c) * mends**c * (1 - mends) ** (3 - c)
-        for b in range(12)
-        for c in range(4)
+        math.comb(hits, b) * breaks**b * (1 - breaks) ** (hits - b)
+        * math.comb(misses, c) * mends**c * (1 - mends) ** (misses - c)
+        for b in range(hits + 1)
+        for c in range(misses + 1)
         if says_no(rule, b, c)
     )  # fmt: skip
     assert refusal(rule, drop) == pytest.approx(wanted, rel=1e-9)
@@ -219,6 +225,19 @@ def test_a_gate_that_keeps_its_promise_has_nothing_to_say():
     assert found.power >= 0.8 and found.alarm <= 0.01
     assert found.power == power(200, 0.06, 0.02, 0.01, allowed=0.06)
     assert found.least_rows <= 200 and found.least_drop <= 0.06
+
+
+@pytest.mark.parametrize(
+    ("rows", "few", "tests"),
+    [(120, None, 2), (100, {"drop": 0.5}, 3), (120, {"at_least": 0.5}, 2)],
+    ids=["accuracy-and-broken-rows", "a-guarded-segment", "a-bounded-segment"],
+)
+def test_each_test_of_a_gate_has_its_share_of_the_alarm(rows, few, tests):
+    """These sizes are where one test more or less is another number of broken rows."""
+    found = check_power(gate(few=few), rows_of(rows))
+    wanted = {n: power(rows, 0.06, 0.02, 0.01, allowed=0.06, tests=n) for n in (tests, tests - 1)}
+    assert (found.tests, found.power) == (tests, wanted[tests])
+    assert wanted[tests - 1] > wanted[tests] + 0.05
 
 
 def test_a_set_that_is_too_small_says_what_it_takes():
