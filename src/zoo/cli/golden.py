@@ -82,7 +82,8 @@ def line_of(record: dict[str, Any]) -> str:
     whole = {name: value for name, value in record["metrics"].items() if "[" not in name}
     asked = f"{record['rows']} rows for {record['subject']}" if record["rows"] else ""
     numbers = ", ".join(f"{name} {value:.3f}" for name, value in whole.items())
-    tail = "; ".join(part for part in (asked, numbers) if part)
+    why = record["why"] if record["kind"] == "checkpoint" else None  # which tells what it reaches
+    tail = "; ".join(part for part in (asked, numbers, why) if part)
     head = f"{record['set']:<20} {record['kind']:<10} version {record['version']:<3}"
     return f"{head} {tail}".rstrip()
 
@@ -147,7 +148,7 @@ def accept(args: argparse.Namespace, root: Path) -> int:
     (name,) = args.names
     if args.because is None:
         raise UsageError('say why: --because "what changed, and why that is right"')
-    if "/" in name or "\\" in name or name.startswith("."):
+    if not name or "/" in name or "\\" in name or name.startswith("."):
         raise UsageError(f"{name!r} is no set's name; name a folder of {root}")
     from zoo.evaluate.accept import accept as accepted
 
@@ -188,6 +189,6 @@ def reproduce(args: argparse.Namespace, root: Path) -> int:
     golden = open_set(folder)
     if golden.kind != "checkpoint":
         raise UsageError(f"{folder.name} is of kind {golden.kind}; only a checkpoint has a recipe")
-    record = reproduced(golden, root, args.out or f"runs/again-{folder.name}")
+    record, code = reproduced(golden, root, Path(args.out or f"runs/again-{folder.name}"))
     emit(args, record, f"{record['set']}: {record['says']}")
-    return int(not record["ok"])
+    return code

@@ -4,6 +4,7 @@ On another one rounding differs, and training carries it far: there the new mode
 gates of the sets that ask the old one.
 """
 
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,49 +14,59 @@ import torch
 from zoo.checkpoint.safetensors import read_header
 from zoo.cli import UsageError
 from zoo.cli.common import say
-from zoo.evaluate.accept_checkpoint import WEIGHTS, machine
+from zoo.evaluate.accept_checkpoint import MODEL, WEIGHTS, machine
 from zoo.evaluate.golden import GoldenSet, Report, compare, find_sets, verify
 
 BITS = ("machine", "cpu", "torch")  # what the bits of a training depend on
 
 
-def reproduced(golden: GoldenSet, root: Path, out: str | Path) -> dict[str, Any]:
-    """Train by the recipe of the manifest and compare weights, or else what they answer."""
+def reproduced(golden: GoldenSet, root: Path, out: Path) -> tuple[dict[str, Any], int]:
+    """Train by the recipe of the manifest and compare; give what to say, and the exit code.
+
+    A run that was stopped goes on when it is called again.
+    """
     verify(golden)
-    stated = golden.manifest
-    config = config_of(stated)
+    config = config_of(golden.manifest)
     changed = changed_recipe(config)
     if changed:
-        return answer(golden, False, changed)
-    begun = torch.get_num_threads()
-    torch.set_num_threads(int(stated["machine"]["threads"]))
-    try:
-        folder = trained(config, Path(out))
-    finally:
-        torch.set_num_threads(begun)
-    data = data_of(folder)
-    if data != stated["data"]:
-        what = f"the data are {data}, the checkpoint learnt from {stated['data']}"
-        return answer(golden, False, what, out=out)
-    new, old = folder / "model" / WEIGHTS, golden.folder / WEIGHTS
+        return answer(golden, changed, None)
+    other = elsewhere(golden.manifest["machine"])
+    if other:
+        say(f"{golden.name} was made on {other}: the bits need not be the same")
+    outcome, asked = trained(config, out, golden.manifest)
+    data = data_of(out)
+    if data != golden.manifest["data"]:
+        what = f"the data are {data}, the checkpoint learnt from {golden.manifest['data']}"
+        return answer(golden, what, out)
+    if outcome.stopped:
+        what = f"stopped after {outcome.step} of {config.train.steps} steps"
+        return answer(golden, f"{what}; the same command goes on", out, 128 + asked)
+    says, good = judged(golden, root, out / MODEL, other)
+    return answer(golden, says, out, int(not good))
+
+
+def answer(
+    golden: GoldenSet, says: str, out: Path | None, code: int = 1
+) -> tuple[dict[str, Any], int]:
+    run = None if out is None else str(out)
+    return {"set": golden.name, "ok": code == 0, "says": says, "run": run}, code
+
+
+def judged(golden: GoldenSet, root: Path, model: Path, other: str) -> tuple[str, bool]:
+    """Compare the new weights with the old, or where they need not be equal what they answer."""
+    new, old = model / WEIGHTS, golden.folder / WEIGHTS
     if new.read_bytes() == old.read_bytes():
-        return answer(golden, True, f"the recipe gives the same {WEIGHTS}, bit for bit", out=out)
+        return f"the same bits: its recipe gives {WEIGHTS} again", True
     told = first_difference(old, new)
-    other = elsewhere(stated["machine"])
     if not other:
-        return answer(golden, False, f"the recipe gives another {WEIGHTS}: {told}", out=out)
-    reports = put_to_gates(golden.name, root, folder / "model")
-    faults = [fault for report in reports for fault in report.faults]
-    head = f"made on {other}, so the bits need not be the same ({told})"
+        return f"not the same bits: {told}", False
+    head = f"not the same bits, as may be, for it was made on {other} ({told})"
+    reports = put_to_gates(golden.name, root, model)
     if not reports:
-        return answer(golden, False, f"{head}, and no set asks it: nothing tells", out=out)
+        return f"{head}; and no set of rows asks it: nothing tells if it is as good", False
+    faults = [fault for report in reports for fault in report.faults]
     gates = ", ".join(report.name for report in reports)
-    tail = "; ".join(faults) if faults else f"it passes the gates of {gates}"
-    return answer(golden, not faults, f"{head}; {tail}", out=out)
-
-
-def answer(golden: GoldenSet, ok: bool, says: str, *, out: Any = None) -> dict[str, Any]:
-    return {"set": golden.name, "ok": ok, "says": says, "run": None if out is None else str(out)}
+    return f"{head}; {'; '.join(faults) or f'it passes the gate of {gates}'}", not faults
 
 
 def changed_recipe(config: Any) -> str | None:
@@ -81,16 +92,40 @@ def config_of(stated: Mapping[str, Any]) -> Any:
     return from_table(RunConfig, stated["config"])
 
 
-def trained(config: Any, out: Path) -> Path:
-    """Train to the end; raise UsageError for what stops it."""
+def trained(config: Any, out: Path, stated: Mapping[str, Any]) -> tuple[Any, int]:
+    """Train, or go on; give the outcome, and the signal that stopped it or 0.
+
+    Other data stop it too, after the first step. Raises UsageError for what it cannot do.
+    """
     from zoo.train import LockedError, TrainingError, WorldError, train
 
+    asked: list[int] = []
+    other: list[bool] = []
+
+    def note(number: int, frame: Any) -> None:
+        if asked:  # the second time at once: what was saved stays saved
+            raise KeyboardInterrupt
+        asked.append(number)
+        say("\nending after this step; once more ends at once")
+
+    def stop() -> bool:
+        if not other:
+            other.append(data_of(out) != stated["data"])
+        return bool(asked) or other[0]
+
+    threads = torch.get_num_threads()
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    torch.set_num_threads(int(stated["machine"].get("threads", threads)))
     try:
-        outcome = train(config, out)
+        say(f"training {stated['name']} again in {out}: {config.train.steps} steps")
+        outcome = train(config, out, stop=stop)
     except (LockedError, TrainingError, WorldError) as error:
         raise UsageError(str(error)) from error
-    say(f"{outcome.folder}: {outcome.step} steps")
-    return outcome.folder
+    finally:
+        torch.set_num_threads(threads)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return outcome, asked[0] if asked else 0
 
 
 def data_of(run: Path) -> str | None:

@@ -45,7 +45,7 @@ def chosen(root: Path, names: Sequence[str]) -> list[Path]:
             raise UsageError(f"no set {name!r} in {root}; there are {', '.join(known) or 'none'}")
     if not known:
         raise UsageError(f"{root} holds no golden set")
-    return [root / name for name in names or known]
+    return [root / name for name in dict.fromkeys(names or known)]
 
 
 def rows_folder(root: Path, name: str) -> Path:

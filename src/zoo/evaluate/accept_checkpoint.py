@@ -87,12 +87,14 @@ def check_sound(folder: Path) -> None:
 def model_of(source: Path) -> tuple[Path, dict[str, Any]]:
     """Give a run's model and what the run was begun with; the run or its model may be named."""
     place = source if (source / RUN).exists() else source.resolve().parent
+    if not (place / RUN).exists():
+        raise GoldenError(
+            f"{source} is no run and no run's model: there is no {RUN}; give RUN or RUN/{MODEL}"
+        )
     try:
         run = json.loads((place / RUN).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise GoldenError(
-            f"{source} is no run and no run's model: {error}; give RUN or RUN/{MODEL}"
-        ) from None
+        raise GoldenError(f"{place / RUN} cannot be read: {error}") from None
     if not (place / MODEL).is_dir():
         raise GoldenError(f"{place} has no {MODEL}: the run has not ended; let it go on")
     return place / MODEL, run

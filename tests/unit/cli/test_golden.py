@@ -59,8 +59,14 @@ def test_twelve_changes_are_all_listed():
     ids=["parity", "rows", "never-accepted"],
 )
 def test_a_set_is_listed_in_a_line(rows, metrics, line):
-    record = {"set": "a", "kind": "model", "version": 2, "rows": rows, "subject": "b"}
+    record = {"set": "a", "kind": "model", "version": 2, "rows": rows, "subject": "b", "why": "c"}
     assert golden.line_of(record | {"metrics": metrics}) == line
+
+
+def test_a_checkpoint_is_listed_with_why_it_was_accepted():
+    record = {"set": "a", "kind": "checkpoint", "version": 2, "rows": None, "subject": None}
+    line = golden.line_of(record | {"metrics": {}, "why": "98 % of scans"})
+    assert line == "a                    checkpoint version 2   98 % of scans"
 
 
 @pytest.fixture
@@ -76,7 +82,7 @@ def root(tmp_path):
 def test_sets_are_folders_with_a_manifest(root):
     assert names_in(root) == ["cats", "dogs"]
     assert chosen(root, []) == [root / "cats", root / "dogs"]
-    assert chosen(root, ["dogs"]) == [root / "dogs"]
+    assert chosen(root, ["dogs", "cats", "dogs"]) == [root / "dogs", root / "cats"]
 
 
 @pytest.mark.parametrize("name", ["dgos", "draft", ".dogs.new", ""])
