@@ -27,7 +27,7 @@ from zoo.evaluate.calibration import OVER
 from zoo.evaluate.gate_file import Bound, Gate, GateError
 from zoo.evaluate.outcome import Outcome, Row
 from zoo.evaluate.power import BREAKS, power_of, tests_of
-from zoo.evaluate.rule import SLACK, Power
+from zoo.evaluate.rule import RELEVANT, SLACK, Power
 from zoo.evaluate.statistics import chance_of_hits
 from zoo.evaluate.tally import Metric, tally
 from zoo.evaluate.versions import (
@@ -46,8 +46,6 @@ from zoo.evaluate.versions import (
 )
 
 __all__ = ["ROUNDING", "Change", "Compared", "Gate", "GateError", "Verdict", "check_gate"]
-
-RELEVANT = 0.1  # of what is allowed: every row may lose a little, as all do by rounded weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +210,7 @@ def falls(
         allowed = bound.allowed()
         fall = found.before - found.after
         fall = fall if before[name].larger_is_better else -fall
-        certain = name in rejected and not fall <= RELEVANT * (allowed or 0.0)
+        certain = name in rejected and not fall <= RELEVANT * (allowed or 0.0) + SLACK
         if (allowed is not None and not fall <= allowed + SLACK) or certain:
             rows = harmed(before[name], after[name])
             told.add(name)

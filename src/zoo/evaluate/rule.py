@@ -5,7 +5,8 @@ mend when both are equally good; when the new one is worse by `drop`, a share `d
 With B broken and C mended of n rows the gate refuses when
 
     B - C > allowed n                     more is lost than the file allows
-    P(at least B of B + C) <= level       McNemar: so many more break than mend by no chance
+    P(at least B of B + C) <= level       McNemar: so many more break than mend by no chance,
+        and B - C > allowed n / 10        and more is lost than a tenth of what is allowed
     P(at least B of n) <= level           more rows broke than those of an equal model would,
                                           each with chance churn / 2
     hits - B + C < at_least n             the share is under its bound
@@ -30,6 +31,7 @@ from jaxtyping import Bool, Float, Int
 from zoo.evaluate.statistics import binomial, log_factorials
 
 SPREAD = 12  # standard deviations beyond which no chance is summed: e^-72
+RELEVANT = 0.1  # of what is allowed: every row may lose a little, as all do by rounded weights
 SLACK = 1e-9  # in a share: 0.8 - 0.75 is no more than 0.05
 
 
@@ -79,7 +81,8 @@ def refused(
     if rule.allowed is not None:
         result |= broke - mended > most(rule.rows, rule.allowed)
     if rule.tested:
-        result |= broke >= least_breaks(rule.level, int(b[-1] + c[-1]))[broke + mended]
+        certain = broke >= least_breaks(rule.level, int(b[-1] + c[-1]))[broke + mended]
+        result |= certain & (broke - mended > most(rule.rows, RELEVANT * (rule.allowed or 0.0)))
     if rule.breaks:
         result |= broke >= first_break(rule.rows, rule.churn, rule.level)
     if rule.at_least is not None and rule.accuracy is not None:

@@ -162,7 +162,11 @@ def test_a_lost_class_is_told_by_every_metric_that_it_touches():
     assert found.found["macro_f1"].value == pytest.approx(1 / 3, rel=1e-12)
     bound = "lion is not good enough at macro f1: 33.3 % of 20 rows (95 % interval: "
     assert [s.startswith(bound) for s in found.sentences].count(True) == 1
-    assert "at least 50 % is asked; rows that fail: l01, l03, l05" in "".join(found.sentences)
+    low, high = (
+        f"{100 * end:.1f}".removesuffix(".0") for end in found.found["macro_f1"].interval()
+    )
+    told = f"{bound}{low} % to {high} %), at least 50 % is asked; rows that fail: l01, l03, l05"
+    assert told in "".join(found.sentences)
 
 
 def test_a_fall_is_told_with_its_rows_its_interval_and_its_chance():
@@ -279,6 +283,22 @@ def test_before_the_first_accept_bounds_and_pinned_rows_hold():
         "lion is not good enough at ece",
         "lion fails 2 pinned rows, which must always pass",
     ]
+
+
+def test_a_perturbed_twin_of_a_pinned_row_may_fail():
+    twin = replace(CHOICES[0], id="c000@typos", of="c000", under="typos", segments=("under:typos",))
+    failed = replace(ACCEPTED[0], id=twin.id, answer="wrong", passed=False, right=False)
+    before = (*ACCEPTED, failed)
+    assert check_gate(GATE, [*ROWS, twin], before, before).ok
+
+
+def test_a_gate_refuses_itself_when_its_set_is_too_small():
+    """Nothing changed, but of 60 rows nobody could tell a fall by two."""
+    few = gate_of(
+        {"guard": GUARD | {"drop": 0.02}, "metric": [{"name": "accuracy", "at_least": 0.5}]}
+    )
+    (said,) = check_gate(few, CHOICES[:60], ACCEPTED[:60], ACCEPTED[:60]).sentences
+    assert said.startswith("the set is too small for its [guard]: with 60 rows a fall of accuracy")
 
 
 def test_two_outcomes_of_a_row_are_refused():

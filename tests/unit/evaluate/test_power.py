@@ -17,7 +17,12 @@ def says_no(rule, broke, mended):
     hits = None if rule.accuracy is None else round(rule.accuracy * rule.rows)
     return (
         (rule.allowed is not None and (broke - mended) / rule.rows > rule.allowed + 1e-9)
-        or (rule.tested and broke > 0 and chance_of_breaks(broke, mended) <= rule.level)
+        or (
+            rule.tested
+            and broke > 0
+            and chance_of_breaks(broke, mended) <= rule.level
+            and (broke - mended) / rule.rows > 0.1 * (rule.allowed or 0.0) + 1e-9
+        )
         or (
             rule.breaks
             and broke > 0
@@ -35,6 +40,7 @@ RULES = {
     "mcnemar": Rule(rows=14, level=0.05, churn=0.1, breaks=False),
     "broken-rows": Rule(rows=14, level=0.05, churn=0.1, tested=False),
     "allowed": Rule(rows=14, level=0.01, churn=0.1, allowed=2 / 14, tested=False, breaks=False),
+    "of-no-weight": Rule(rows=30, level=0.3, churn=0.1, allowed=0.7, breaks=False),
     "all": Rule(rows=14, level=0.02, churn=0.2, allowed=0.25),
     "known": Rule(rows=14, level=0.02, churn=0.2, allowed=0.25, accuracy=11 / 14),
     "known-bound": Rule(rows=14, level=0.02, churn=0.2, at_least=9 / 14, accuracy=11 / 14),
