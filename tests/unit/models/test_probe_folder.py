@@ -10,6 +10,7 @@ from unit.models.probed import edit, folder_of, weights
 from unit.models.tiny import tiny
 from zoo.checkpoint import CheckpointError
 from zoo.models import MODELS, check_probe, load, write_probe
+from zoo.nn import MLP
 from zoo.tokenizers import Tokenizer
 
 FAMILIES = sorted(MODELS)
@@ -214,3 +215,45 @@ def test_a_model_of_another_folder_is_not_what_the_probe_is_of(tmp_path, tmp_pat
         model.blocks[1].mlp.up.bias.add_(0.1)
     with pytest.raises(CheckpointError, match=r"blocks\.1 is the first that differs, by"):
         check_probe(folder, model)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_a_library_that_computes_otherwise_is_told(tmp_path, tmp_path_factory, family, dtype):
+    folder = folder_of(tmp_path, tmp_path_factory, family)
+    model = load(folder, dtype=dtype)
+    check_probe(folder, model)
+    for form in sorted({"erf", "tanh", "quick"} - {model.config.gelu}):
+        for part in model.modules():
+            if isinstance(part, MLP):
+                part.gelu = form
+        with pytest.raises(CheckpointError, match=r"computes other numbers: .*blocks\.0 is the fi"):
+            check_probe(folder, model)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("dtype", "finer"),
+    [(torch.float32, 1.0), (torch.float64, 2.0**-29)],
+    ids=["float32", "float64"],
+)
+def test_a_number_may_be_as_far_off_as_its_tolerance_says(
+    tmp_path, tmp_path_factory, family, dtype, finer
+):
+    folder = folder_of(tmp_path, tmp_path_factory, family)
+    stack = "text.blocks" if family == "clip" else "blocks"
+    answers = json.loads((folder / "probe.json").read_text())["answers"]["exact"]
+    for path, kept in {
+        "output": answers["output"],
+        f"stacks__{stack}__1": answers["stacks"][stack][1],
+    }.items():
+        number = kept["values"][0]
+        allowed = kept["tolerance"] * finer + 1e-9  # numbers are kept to ten digits
+        step = allowed * max(abs(number), kept["rms"])
+        place = f"answers__exact__{path}__values__0"
+        edit("probe.json", **{place: number + 0.6 * step})(folder)
+        load(folder, dtype=dtype)
+        edit("probe.json", **{place: number + 1.6 * step})(folder)
+        with pytest.raises(CheckpointError, match="computes other numbers"):
+            load(folder, dtype=dtype)
+        edit("probe.json", **{place: number})(folder)
