@@ -255,7 +255,8 @@ EVALUATE_REFUSED = {
     "a drop of its own": (["power", "words", "--drop", "0.1"], "stands in the gate of words"),
     "a drop of more than all": (["power", "--drop", "2"], "drop is 2.0"),
     "no rows": (["power", "--rows", "0"], "expected one or more"),
-    "more rows than anyone has": (["power", "--rows", "100000001"], "at most 100000"),
+    "more rows than anyone has": (["power", "--rows", "5001"], "at most 5000"),
+    "a fall that nobody sees": (["power", "--drop", "0.0001"], "expected 0.005 or more"),
     "a model of another kind": (["{vit}", "--on", "words"], "task 'choice' needs"),
 }
 

@@ -19,6 +19,7 @@ from zoo.cli.common import emit, say
 from zoo.cli.golden_root import finite, root_argument, root_of, rows_folder
 
 POWER = "power"
+MOST, LEAST = 5000, 0.005  # rows and a fall that are weighed in seconds: chances are summed exactly
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -147,15 +148,17 @@ def power_of_sizes(args: argparse.Namespace) -> int:
     if args.rows is None and args.drop is None:
         raise UsageError(f"zoo evaluate {POWER} takes a SET, or --rows N and --drop D, or one")
     from zoo.evaluate.gate_file import Guard, check_guard
-    from zoo.evaluate.power import LARGEST, least_drop, least_rows, power
+    from zoo.evaluate.power import least_drop, least_rows, power
 
     named = {name: getattr(args, name) for name in ("drop", "churn", "alarm")}
     held = {name: value for name, value in named.items() if value is not None}
     held |= {} if args.sure is None else {"power": args.sure}
     guard = Guard(**({"drop": 0.05} | held))
     check_guard(guard)
-    if args.rows is not None and not 1 <= args.rows <= LARGEST:
-        raise UsageError(f"--rows {args.rows}; expected one or more, and at most {LARGEST}")
+    if args.rows is not None and not 1 <= args.rows <= MOST:
+        raise UsageError(f"--rows {args.rows}; expected one or more, and at most {MOST}")
+    if guard.drop < LEAST:
+        raise UsageError(f"--drop {guard.drop:g}; expected {LEAST:g} or more")
     record: dict[str, Any] = {"rows": args.rows, "drop": args.drop}
     wanted = (guard.churn, guard.alarm, guard.power)
     if args.drop is not None:
