@@ -107,5 +107,5 @@ def test_what_another_machine_made_need_not_be_the_same(root, tmp_path):
 @pytest.mark.scheduled
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_a_golden_checkpoint_is_made_again(name, tmp_path):
-    answer = call("golden", "reproduce", name, "--out", tmp_path / "run", limit=7200)
+    answer = call("golden", "reproduce", name, "--out", tmp_path / "run", cwd=ROOT, limit=7200)
     assert answer.code == 0, answer.out + answer.err
