@@ -250,6 +250,24 @@ def test_each_test_of_a_gate_has_its_share_of_the_alarm(rows, few, tests):
     assert wanted[tests - 1] > wanted[tests] + 0.05
 
 
+def test_the_alarms_of_all_bounded_metrics_add_up():
+    """A segment that is guarded is tested; one with a bound alone is not, nor are its breaks."""
+    rows = rows_of(200, few=100)
+    guarded = check_power(gate(few={"drop": 0.3}), rows)
+    few = Rule(rows=100, level=0.01 / 3, churn=0.02, allowed=0.3, breaks=False)
+    all_rows = power(200, 0.0, 0.02, 0.01, allowed=0.06, tests=3)
+    assert guarded.alarm == pytest.approx(all_rows + refusal(few, 0.0), rel=1e-12)
+    bounded = check_power(gate(few={"at_least": 0.5}), rows)
+    wanted = power(200, 0.0, 0.02, 0.01, allowed=0.06)
+    assert bounded.alarm == pytest.approx(wanted, rel=1e-12)
+
+
+def test_a_bound_that_the_accepted_version_breaks_is_no_false_alarm():
+    """Nine of ten pass where 95 % are asked: the gate refuses for that, and rightly."""
+    rows = rows_of(200)
+    assert check_power(gate(few={"at_least": 0.95}), rows, made(rows)).ok
+
+
 def test_a_set_that_is_too_small_says_what_it_takes():
     found = check_power(gate(), rows_of(40))
     (said,) = found.sentences
