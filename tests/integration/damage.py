@@ -313,13 +313,18 @@ DAMAGES = [
     Damage(CLIP, "one image block skipped", weights(skipped(1, "image."))),
     Damage(CLIP, "one head off", weights(head_off(1, 1, "image."))),
     Damage(CLIP, "10 % noise on the weights", weights(noise(0.1))),
-    Damage(CLIP, "similarities half as sharp", weights(lambda m: m.logit_scale.sub_(0.7))),
+    Damage(
+        CLIP,
+        "similarities half as sharp",
+        weights(lambda m: m.logit_scale.sub_(0.7)),
+        harmless=True,
+    ),
     Damage(
         CLIP,
         "pictures without the training mean",
         file("preprocessor_config.json", lambda held: held.update(image_mean=[0.0, 0.0, 0.0])),
     ),
-    Damage(CLIP, "two words of the tokenizer swapped", file("tokenizer.json", two_words_swapped)),
+    Damage(CLIP, "two words swapped", file("tokenizer.json", two_words_swapped), harmless=True),
 ]
 
 
