@@ -257,3 +257,26 @@ def test_a_number_may_be_as_far_off_as_its_tolerance_says(
         with pytest.raises(CheckpointError, match="computes other numbers"):
             load(folder, dtype=dtype)
         edit("probe.json", **{place: number})(folder)
+
+
+@pytest.mark.parametrize("family", ["clip", "vit"])
+def test_other_pixels_of_the_same_settings_are_told(tmp_path, tmp_path_factory, family):
+    folder = folder_of(tmp_path, tmp_path_factory, family)
+    pixels = json.loads((folder / "probe.json").read_text())["pixels"]
+    level = pixels["settings"]["rescale_factor"] / min(pixels["settings"]["image_std"])
+    first = pixels["values"][0]
+    edit("probe.json", pixels__values__0=first + 0.9 * level)(folder)
+    load(folder)  # other builds of Pillow may round the other way
+    for changes in ({"pixels__values__0": first + 1.2 * level}, {"pixels__shape__2": 1}):
+        edit("probe.json", **changes)(folder)
+        with pytest.raises(CheckpointError, match="and the library gives other pixels"):
+            load(folder)
+        edit("probe.json", pixels__values__0=first)(folder)
+
+
+@pytest.mark.parametrize("family", ["bert", "clip", "gpt2"])
+def test_other_ids_of_the_same_files_are_told(tmp_path, tmp_path_factory, family):
+    folder = folder_of(tmp_path, tmp_path_factory, family)
+    edit("probe.json", tokenizer__texts__2__1__1=699)(folder)
+    with pytest.raises(CheckpointError, match="as they were, and its library gives other ids"):
+        load(folder)
