@@ -18,7 +18,8 @@ from zoo.evaluate.subject import Subject
 T = TypeVar("T", bound=Hashable)
 
 TOKENS = 4096  # in a batch, with padding
-PADDING = "padding"  # a row made by this perturbation stands beside one of the whole context
+PADDING = "padding"  # a row made by this perturbation stands beside one of so many tokens
+PADDED = 96
 
 
 class JudgeError(ValueError):
@@ -49,7 +50,7 @@ def batches(lengths: Sequence[int], budget: int = TOKENS) -> Iterator[list[int]]
 
 def width_of(row: Row, ids: Sequence[int], context: int) -> int:
     """Give how wide the batch of a row is at least, in tokens."""
-    return context if row.under == PADDING else len(ids)
+    return max(len(ids), min(context, PADDED)) if row.under == PADDING else len(ids)
 
 
 def padded(

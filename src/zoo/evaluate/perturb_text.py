@@ -5,7 +5,7 @@
     spaces       spaces in front, a space and a line's end behind
     punctuation  the last mark is dropped; where none is, a full stop is added
     quotes       straight quotes and apostrophes become curly
-    padding      the text stays; its row of tokens is padded to all that the model reads
+    padding      the text stays; its row of tokens is padded as beside a longer one
     greeting signature quoted      of a mail: a line in front of the body, lines behind it, and
                                    "> " before each of its lines; the first line, its subject, stays
 
