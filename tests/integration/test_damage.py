@@ -34,7 +34,7 @@ def test_every_quick_damage_is_one():
     assert len(DAMAGES) >= 40
 
 
-@pytest.mark.parametrize("damage", params())
+@pytest.mark.parametrize("damage", [*params()])
 def test_damage_is_told(damage, tmp_path):
     told = tell(damage, tmp_path)
     assert told.probe is not None and damage.model in told.probe
