@@ -108,7 +108,7 @@ def after_showing(out: str) -> dict[str, str]:
     zoo = program()
     digit = min(Path(out, "scans").glob("*.png"))
     return {
-        f"{zoo} match --model clip-openmoji --images {out}/emoji --text 'cat face' "
+        f"{zoo} match --model clip-openmoji --images {out}/emoji --text robot "
         f"--sheet {out}/found.png": "find drawings by your own words",
         f"{zoo} classify --model vit-mnist {digit}": "read a digit",
         f"{zoo} explain --model vit-mnist {digit} --out {out}/heat.png": "see where the ViT looks",

@@ -37,7 +37,7 @@ MAILS = (
 PROMPT = "Fellow citizens of the Senate"
 TOKENS = 90
 SCANS = 200
-QUERIES = ("red heart", "cat face", "a green heart", "bicycle", "umbrella", "a smiling face")
+QUERIES = ("love letter", "yellow circle", "robot", "snowman", "airplane arrival", "telescope")
 LICENSE = "All emojis designed by OpenMoji, the open-source emoji and icon project. CC BY-SA 4.0"
 
 
