@@ -97,9 +97,7 @@ def table(out):
         return list(csv.DictReader(file))
 
 
-def test_drawings_come_twice_and_never_both_kept_back(openmoji, tmp_path, monkeypatch):
-    monkeypatch.setattr(drawings, "UNSEEN", 6)
-    monkeypatch.setattr(drawings, "FRESH", 3)
+def test_drawings_come_twice_and_never_both_kept_back(openmoji, tmp_path):
     out = materialise("drawings", tmp_path / "out", folder=openmoji)
     rows = table(out)
     names = {row["caption"] for row in rows}
@@ -111,8 +109,8 @@ def test_drawings_come_twice_and_never_both_kept_back(openmoji, tmp_path, monkey
     assert splits["plus"] == {"line": "train"}  # it has no colour: one drawing
     assert splits["flag: Land"] == {"colour": "train", "line": "train"}
     found = [tuple(sorted(s.items())) for s in splits.values()]
-    assert found.count((("colour", "valid"), ("line", "train"))) == 6
-    assert found.count((("colour", "train"), ("line", "valid"))) == 6
+    assert found.count((("colour", "valid"), ("line", "train"))) == 10
+    assert found.count((("colour", "train"), ("line", "valid"))) == 10
     for row in rows:
         with Image.open(out / row["image"]) as image:
             assert image.size == (64, 64) and image.mode == "RGB"
