@@ -5,6 +5,7 @@ Nothing here imports torch, so that every --help answers at once.
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,6 +63,25 @@ def emit(args: argparse.Namespace, record: dict[str, Any], text: str) -> None:
 def say(text: str) -> None:
     """Print a message, which is no result."""
     print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def stoppable() -> Iterator[list[int]]:
+    """Give a list that Ctrl-C and SIGTERM write their number to; the second ends at once."""
+    asked: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if asked:  # the second time at once: what was saved stays saved
+            raise KeyboardInterrupt
+        asked.append(number)
+        say("\nending after this step; once more ends at once")
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

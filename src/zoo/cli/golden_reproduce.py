@@ -4,7 +4,6 @@ On another one rounding differs, and training carries it far: there the new mode
 gates of the sets that ask the old one.
 """
 
-import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 
 from zoo.checkpoint.safetensors import read_header
 from zoo.cli import UsageError
-from zoo.cli.common import say
+from zoo.cli.common import say, stoppable
 from zoo.evaluate.accept_checkpoint import MODEL, WEIGHTS, machine
 from zoo.evaluate.golden import GoldenSet, Report, compare, find_sets, verify
 
@@ -99,32 +98,23 @@ def trained(config: Any, out: Path, stated: Mapping[str, Any]) -> tuple[Any, int
     """
     from zoo.train import LockedError, TrainingError, WorldError, train
 
-    asked: list[int] = []
     other: list[bool] = []
-
-    def note(number: int, frame: Any) -> None:
-        if asked:  # the second time at once: what was saved stays saved
-            raise KeyboardInterrupt
-        asked.append(number)
-        say("\nending after this step; once more ends at once")
-
-    def stop() -> bool:
-        if not other:
-            other.append(data_of(out) != stated["data"])
-        return bool(asked) or other[0]
-
     threads = torch.get_num_threads()
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     torch.set_num_threads(int(stated["machine"].get("threads", threads)))
     try:
         say(f"training {stated['name']} again in {out}: {config.train.steps} steps")
-        outcome = train(config, out, stop=stop)
+        with stoppable() as asked:
+
+            def stop() -> bool:
+                if not other:
+                    other.append(data_of(out) != stated["data"])
+                return bool(asked) or other[0]
+
+            outcome = train(config, out, stop=stop)
     except (LockedError, TrainingError, WorldError) as error:
         raise UsageError(str(error)) from error
     finally:
         torch.set_num_threads(threads)
-        for number, handler in before.items():
-            signal.signal(number, handler)
     return outcome, asked[0] if asked else 0
 
 

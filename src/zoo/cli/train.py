@@ -11,11 +11,10 @@ torchrun --nproc-per-node N -m zoo train ...
 """
 
 import argparse
-import signal
 from typing import Any
 
 from zoo.cli import UsageError
-from zoo.cli.common import emit, say
+from zoo.cli.common import emit, stoppable
 
 EXTRA = ("pandas", "pandera", "pyarrow")
 
@@ -67,25 +66,14 @@ def follow(args: argparse.Namespace, config: Any) -> int:
     # torch: --help must not wait for it
     from zoo.train import LockedError, TrainingError, WorldError, train
 
-    asked: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        if asked:  # the second time at once: what was saved stays saved
-            raise KeyboardInterrupt
-        asked.append(number)
-        say("\nending after this step; once more ends at once")
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    out = args.out or f"runs/{config.name}"
     try:
-        out = args.out or f"runs/{config.name}"
-        outcome = train(
-            config, out, stop=lambda: bool(asked), quiet=args.quiet, fallback=args.fallback
-        )
+        with stoppable() as asked:
+            outcome = train(
+                config, out, stop=lambda: bool(asked), quiet=args.quiet, fallback=args.fallback
+            )
     except (LockedError, TrainingError, WorldError) as error:
         raise UsageError(str(error)) from error
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if outcome.rank:
         return 128 + asked[0] if outcome.stopped and asked else 0
     record = {
