@@ -1,0 +1,33 @@
+"""Every correct model on which a kit must stay silent, and how many there are.
+
+    python -m benchmarks.testers.correct            counts by group
+"""
+
+from collections import Counter
+
+from benchmarks.testers import correct_losses, correct_nn
+from benchmarks.testers.corpus import HALVES, Case, sound
+from benchmarks.testers.sound import Sound
+
+GROUPS = (correct_nn, correct_losses)
+
+
+def unedited(case: Case) -> list[Sound]:
+    """Describe an architecture of the corpus without a bug, with its facts and without."""
+    return [
+        Sound(f"corpus/{case.half}-{case.arch}/declared", lambda: case.spec(True)),
+        Sound(f"corpus/{case.half}-{case.arch}/bare", lambda: case.spec(False)),
+    ]
+
+
+def rows() -> list[Sound]:
+    """List them all; nothing is built."""
+    found = [row for group in GROUPS for row in group.rows()]
+    return found + [row for half in HALVES for case in sound(half) for row in unedited(case)]
+
+
+if __name__ == "__main__":
+    counts = Counter(row.id.split("/")[0] for row in rows())
+    for group, count in counts.items():
+        print(f"{count:5} {group}")
+    print(f"{counts.total():5} in all")
