@@ -1,0 +1,135 @@
+"""What a run of the checks says: in words, and as plain data."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from zoo.testing.finding import KINDS, Finding
+
+SEVERITIES = ("fail", "warn", "info")
+# Kinds in the order of what explains what: a wrong backward is told before the failure to learn
+# that it causes. Kinds that are not named come in the order of KINDS, between the two lists.
+CAUSES = ("crash", "bad-input-data", "shape", "global-state", "hidden-rng", "unregistered")
+SYMPTOMS = (
+    "exploding",
+    "vanishing",
+    "dead-units",
+    "saturated",
+    "collapsed",
+    "precision",
+    "range",
+    "loss-scale",
+    "not-learning",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one check."""
+
+    check: str
+    status: Literal["passed", "found", "skipped", "error"]
+    reason: str = ""  # why it was skipped, or what stopped it
+    findings: tuple[Finding, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What all checks said of one model."""
+
+    name: str
+    outcomes: tuple[Outcome, ...]
+    seconds: float = 0.0
+    parameters: int = 0
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings, the most telling first."""
+        return sorted_findings(self.outcomes)
+
+    @property
+    def ok(self) -> bool:
+        """Whether no finding has the severity "fail"."""
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[Finding, ...]:
+        """The findings of severity "fail", the most telling first."""
+        return tuple(f for f in sorted_findings(self.outcomes) if f.severity == "fail")
+
+    def __str__(self) -> str:
+        return in_words(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the report as plain data."""
+        return as_data(self)
+
+
+def sorted_findings(outcomes: tuple[Outcome, ...]) -> tuple[Finding, ...]:
+    """Give findings by severity, then causes before symptoms."""
+    every = [finding for outcome in outcomes for finding in outcome.findings]
+    return tuple(sorted(every, key=lambda f: (SEVERITIES.index(f.severity), rank(f.kind))))
+
+
+def rank(kind: str) -> int:
+    """Give a kind's place in the order from causes to symptoms."""
+    if kind in CAUSES:
+        return CAUSES.index(kind)
+    if kind in SYMPTOMS:
+        return 1000 + SYMPTOMS.index(kind)
+    return 100 + list(KINDS).index(kind)
+
+
+def in_words(report: Report) -> str:
+    """Tell what was found, what matters most first, and what was not tried and why."""
+    counts = {s: sum(f.severity == s for f in report.findings) for s in SEVERITIES}
+    lines = [headline(report, counts)]
+    for number, finding in enumerate(report.findings, 1):
+        lines += ["", *finding_in_words(number, finding)]
+    for status, word in (("skipped", "not tried"), ("error", "could not be run")):
+        left = [o for o in report.outcomes if o.status == status]
+        if left:
+            lines += ["", f"{word} ({len(left)}):"]
+            lines += [f"  {o.check}: {o.reason}" for o in left]
+    return "\n".join(lines)
+
+
+def headline(report: Report, counts: Mapping[str, int]) -> str:
+    """Say in one line how it went."""
+    ran = sum(o.status in ("passed", "found") for o in report.outcomes)
+    head = f"{report.name}: {ran} checks in {report.seconds:.1f} s"
+    said = [f"{n} {word}" for word, n in counts.items() if n]
+    return f"{head}, {', '.join(said)}" if said else f"{head}, all good"
+
+
+def finding_in_words(number: int, finding: Finding) -> list[str]:
+    """Tell one finding: where, what, why, what to change, how to see it again."""
+    where = f" at {finding.where}" if finding.where else ""
+    lines = [f"{number}. {finding.severity.upper()} {finding.kind}{where}: {KINDS[finding.kind]}"]
+    parts = (
+        ("line", finding.line),
+        ("seen", finding.evidence),
+        ("why", finding.explanation),
+        ("fix", finding.fix),
+    )
+    lines += [f"   {head + ':':<6} {text}" for head, text in parts if text]
+    if finding.repro:
+        again = finding.repro.splitlines()
+        lines += [f"   again: {again[0]}", *(f"          {x}" for x in again[1:])]
+    return lines
+
+
+def as_data(report: Report) -> dict[str, Any]:
+    """Give a report as dicts, lists, numbers and strings."""
+    return {
+        "name": report.name,
+        "ok": report.ok,
+        "seconds": report.seconds,
+        "parameters": report.parameters,
+        "findings": [asdict(f) for f in report.findings],
+        "checks": [
+            {"check": o.check, "status": o.status, "reason": o.reason, "seconds": o.seconds}
+            for o in report.outcomes
+        ],
+    }
