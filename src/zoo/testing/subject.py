@@ -40,10 +40,7 @@ class Subject:
     def fresh(self, seed: int | None = None, *, train: bool = True) -> nn.Module:
         """Build the module as its author does, under a seed; in train mode, or in eval mode."""
         seed_all(self.seed if seed is None else seed)
-        module: Any = self.spec.build()
-        if not isinstance(module, nn.Module):
-            raise SpecError(f"build() gives {type(module).__name__}; expected a torch.nn.Module")
-        return module.train(train)
+        return built_by(self.spec.build).train(train)
 
     def batch(self, size: int = 3, seed: int | None = None) -> dict[str, Any]:
         """Make a batch of so many rows under a seed, by name."""
@@ -181,6 +178,14 @@ class Built:
         lazy = nn.parameter.UninitializedParameter
         sizes = [p.numel() for p in self.parameters.values() if not isinstance(p, lazy)]
         self.count = sum(sizes)
+
+
+def built_by(build: Any) -> nn.Module:
+    """Call a function that builds a module. Raises SpecError for anything else that it gives."""
+    module = build()
+    if not isinstance(module, nn.Module):
+        raise SpecError(f"build() gives {type(module).__name__}; expected a torch.nn.Module")
+    return module
 
 
 def forward_names(forward: Any) -> dict[str, bool]:
