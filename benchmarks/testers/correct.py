@@ -1,6 +1,6 @@
 """Every correct model on which a kit must stay silent, and how many there are.
 
-    python -m benchmarks.testers.correct            counts by group
+python -m benchmarks.testers.correct            counts by group
 """
 
 from collections import Counter

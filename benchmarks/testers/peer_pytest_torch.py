@@ -79,7 +79,7 @@ def behaviour(
         yield (
             "streaming",
             lambda: pt.assert_streaming_equivalent(
-                lambda whole: call(model, whole),
+                model,
                 lambda piece, state: step(spec, model, piece, state),
                 inputs,
                 chunk_sizes=(1,),
@@ -122,7 +122,10 @@ def learning(
     if spec.overfit:
         rate = {"lr": spec.lr} if spec.lr else {}
         steps = {"steps": spec.steps} if spec.steps else {}
-        yield "loss_decreases", lambda: pt.assert_loss_decreases(make(), inputs, loss, **rate)
+        yield (
+            "loss_decreases",
+            lambda: pt.assert_loss_decreases(make(), inputs, loss, **{"lr": 1e-2} | rate),
+        )
         yield (
             "overfits",
             lambda: pt.assert_overfits_one_batch(make(), inputs, loss, **rate, **steps),

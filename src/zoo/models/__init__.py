@@ -12,14 +12,14 @@ from zoo.models.clip import CLIP
 from zoo.models.clip_config import CLIPConfig
 from zoo.models.gpt2 import GPT2, GPT2Config
 from zoo.models.probe_folder import check_probe, write_probe
-from zoo.models.spec import ModelSpec
+from zoo.models.spec import Family
 from zoo.models.vit import ViT
 from zoo.models.vit_config import ViTConfig
 
 MODELS = {"bert": bert.SPEC, "clip": clip.SPEC, "gpt2": gpt2.SPEC, "vit": vit.SPEC}
 
 
-def family_of(folder: Folder) -> ModelSpec:
+def family_of(folder: Folder) -> Family:
     """Find the family that a folder's config names; raise CheckpointError for a strange one."""
     kind = folder.config.get("model_type")
     for spec in MODELS.values():
@@ -43,7 +43,7 @@ def load(folder_or_name: str | Path, *, offline: bool | None = None, **options: 
     return family_of(folder).build.from_folder(folder, **options)
 
 
-def preset(name: str) -> tuple[ModelSpec, Any]:
+def preset(name: str) -> tuple[Family, Any]:
     """Find a preset's family and config by its name."""
     for spec in MODELS.values():
         if name in spec.presets:
@@ -63,7 +63,7 @@ __all__ = [
     "GPT2Config",
     "LoadReport",
     "Model",
-    "ModelSpec",
+    "Family",
     "ViT",
     "ViTConfig",
     "check_probe",

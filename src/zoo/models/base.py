@@ -22,7 +22,7 @@ from zoo.models import probe as probes
 from zoo.models import probe_check, probe_file
 from zoo.models.look import Inspectable
 from zoo.models.probe_files import read_marked
-from zoo.models.spec import ModelSpec
+from zoo.models.spec import Family
 
 M = TypeVar("M", bound="Model")
 
@@ -66,7 +66,7 @@ def listed(names: Sequence[str], most: int = 12) -> str:
 class Model(Inspectable, nn.Module):
     """A model with a frozen config and one head."""
 
-    spec: ClassVar[ModelSpec]
+    spec: ClassVar[Family]
 
     config: Any = None
     head_name: str | None = None

@@ -18,7 +18,7 @@ from zoo.config import GELUS, ConfigTable, Key, check_numbers, check_shared, che
 from zoo.keymap import Ignore, KeyTable, Rename, Stack, Tied, affine
 from zoo.models.base import Model
 from zoo.models.heads import Classifier, MaskedLMHead
-from zoo.models.spec import ModelSpec
+from zoo.models.spec import Family
 from zoo.nn import MLP, Attention, Dropout, Embedding, LayerNorm, Linear
 from zoo.nn.basic import STD
 from zoo.nn.stack import through
@@ -325,7 +325,7 @@ CONFIG_KEYS = ConfigTable(
     },
 )
 
-SPEC = ModelSpec(
+SPEC = Family(
     name="bert",
     build=BERT,
     config=BERTConfig,

@@ -32,7 +32,7 @@ from zoo.models.clip_config import (
     keys_of,
 )
 from zoo.models.look import Inspectable
-from zoo.models.spec import ModelSpec
+from zoo.models.spec import Family
 from zoo.nn import MLP, Attention, Embedding, LayerNorm, Linear, Patches
 from zoo.nn.basic import fresh_
 from zoo.nn.patch import check_pixels, positions_for, with_prefix
@@ -321,7 +321,7 @@ def example(config: CLIPConfig, seed: int = 0, batch: int = 2) -> dict[str, Tens
     return {"input_ids": ids, "pixel_values": torch.randn(shape, generator=generator)}
 
 
-SPEC = ModelSpec(
+SPEC = Family(
     name="clip",
     build=CLIP,
     config=CLIPConfig,

@@ -19,7 +19,7 @@ from zoo.config import GELUS, ConfigTable, Key, check_numbers, check_shared, che
 from zoo.keymap import Ignore, KeyTable, Rename, Tied, affine
 from zoo.models.base import Model
 from zoo.models.heads import Classifier, LMHead
-from zoo.models.spec import ModelSpec
+from zoo.models.spec import Family
 from zoo.nn import MLP, Attention, Dropout, Embedding, KVCache, LayerCache, LayerNorm, Linear
 from zoo.nn.basic import STD, fresh_
 from zoo.nn.tokens import check_ids, last_real, positions_of, real_tokens
@@ -277,7 +277,7 @@ CONFIG_KEYS = ConfigTable(
     },
 )
 
-SPEC = ModelSpec(
+SPEC = Family(
     name="gpt2",
     build=GPT2,
     config=GPT2Config,

@@ -11,7 +11,7 @@ from zoo.keymap import KeyTable
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSpec:
+class Family:
     """One family: how to build it, what it is called elsewhere, what it promises.
 
     `promises` are names of checks in zoo.testing with their options: they must pass.

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from zoo import ops
 from zoo.models.base import Model
-from zoo.models.spec import ModelSpec
+from zoo.models.spec import Family
 from zoo.models.vit_config import CONFIG_KEYS, EXTENDED, PLAIN, PRESETS, ViTConfig, keys_of
 from zoo.nn import MLP, Attention, Dropout, DropPath, LayerNorm, LayerScale, Linear, Patches
 from zoo.nn.basic import STD
@@ -249,7 +249,7 @@ def example(config: ViTConfig, seed: int = 0, batch: int = 2) -> dict[str, Tenso
 HEADS = ("image", "masked_image", None)
 
 
-SPEC = ModelSpec(
+SPEC = Family(
     name="vit",
     build=ViT,
     config=ViTConfig,

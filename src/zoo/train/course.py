@@ -28,7 +28,7 @@ from zoo.data.together import together
 from zoo.images import ImageProcessor
 from zoo.models import MODELS, family_of, preset
 from zoo.models.near import look_near_
-from zoo.models.spec import ModelSpec
+from zoo.models.spec import Family
 from zoo.tokenizers import Tokenizer
 from zoo.train.config import RunConfig
 from zoo.train.lora import add_lora
@@ -59,7 +59,7 @@ class Course:
     """What a run learns with; `valid` is None when no rows are kept back."""
 
     head: str
-    spec: ModelSpec
+    spec: Family
     model: Any
     rows: Rows
     train: Any
@@ -141,7 +141,7 @@ def prepare(config: RunConfig, folder: Path, world: World) -> Course:
     return course
 
 
-def spec_of(config: RunConfig, base: Path | None) -> ModelSpec:
+def spec_of(config: RunConfig, base: Path | None) -> Family:
     """Find the family: the base's, the preset's, or the one that is named."""
     named = config.model.family
     if named is not None and named not in MODELS:
@@ -164,7 +164,7 @@ def spec_of(config: RunConfig, base: Path | None) -> ModelSpec:
 
 def make_tokenizer(
     config: RunConfig,
-    spec: ModelSpec,
+    spec: Family,
     base: Path | None,
     learnt: Rows,
     folder: Path,
@@ -194,7 +194,7 @@ def texts_of(rows: Rows) -> list[str]:
 
 def make_model(
     config: RunConfig,
-    spec: ModelSpec,
+    spec: Family,
     head: str,
     base: Path | None,
     rows: Rows,
@@ -234,7 +234,7 @@ def make_model(
         raise ConfigError(f"model.config: {error}") from None
 
 
-def chosen_fields(spec: ModelSpec, given: Mapping[str, Any]) -> dict[str, Any]:
+def chosen_fields(spec: Family, given: Mapping[str, Any]) -> dict[str, Any]:
     """Check the fields of a model's config that a recipe sets; one size serves both sides."""
     known = {f.name: f.type for f in dataclasses.fields(spec.config)}
     values: dict[str, Any] = {}
