@@ -5,11 +5,11 @@ python -m benchmarks.testers.correct            counts by group
 
 from collections import Counter
 
-from benchmarks.testers import correct_losses, correct_nn
+from benchmarks.testers import correct_losses, correct_modes, correct_nn, correct_starts
 from benchmarks.testers.corpus import HALVES, Case, sound
 from benchmarks.testers.sound import Sound
 
-GROUPS = (correct_nn, correct_losses)
+GROUPS = (correct_nn, correct_losses, correct_modes, correct_starts)
 
 
 def unedited(case: Case) -> list[Sound]:
