@@ -21,6 +21,32 @@ batch = 4
 [keep]
 log = 1
 """
+MODULE = """
+import torch
+from torch import nn
+from zoo.testing import ModelSpec
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.Linear(5, 8)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.hidden(x)))
+
+
+def batch(size):
+    return {"x": torch.randn(size, 5), "labels": torch.randint(3, (size,))}
+
+
+def loss(output, batch):
+    return nn.functional.cross_entropy(output, batch["labels"])
+
+
+spec = ModelSpec(build=Net, batch=batch, loss=loss, task="classification", num_classes=3)
+"""
 SUBJECTS = ("The cat", "A dog", "The old man", "My sister", "Nobody", "The rain")
 DOINGS = ("sleeps", "sings", "runs home", "writes a letter", "waits", "falls")
 PLACES = ("in the garden", "on Sunday", "by the river", "at night", "under a tree", "for hours")
@@ -34,6 +60,7 @@ def sentences():
 def write_work(place):
     """Write the files that the calls of the verb table speak of."""
     (place / "recipe.toml").write_text(RECIPE)
+    (place / "module.py").write_text(MODULE)
     said = sentences()
     (place / "text").mkdir()
     for number in range(0, len(said), 12):

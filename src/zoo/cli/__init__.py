@@ -115,6 +115,12 @@ VERBS = {
         "--only vit-mnist --out {out}.html",
         "--only no-such-model --out {out}.html",
     ),
+    "check": Verb(
+        "zoo.cli.check",
+        "find the bug in a PyTorch model of your own: what is wrong, where, and how to mend it",
+        "{module}:spec --tier quick",
+        "{module}:no_such_name",
+    ),
     "info": Verb(
         "zoo.cli.info",
         "say what a checkpoint folder or a preset is: family, sizes, memory",
