@@ -1,6 +1,7 @@
 """The pytest plugin: `pytest --zoo-model=pkg.mod:spec` checks a model with no test file.
 
-Nothing heavy is imported before a model is asked for.
+A package of its own, since pytest imports it at every start: nothing of zoo, and no torch, is
+loaded before a model is asked for.
 """
 
 from pathlib import Path
