@@ -52,7 +52,8 @@ BUGS = (
                 "y = F.relu(self.bn1(self.conv1(x)))",
                 "bn = self.bn1\n"
                 "        y = F.batch_norm(\n"
-                "            self.conv1(x), bn.running_mean, bn.running_var, bn.weight, bn.bias, True\n"
+                "            self.conv1(x), bn.running_mean, bn.running_var, bn.weight, bn.bias,\n"
+                "            training=True,\n"
                 "        )\n"
                 "        y = F.relu(y)",
             ),

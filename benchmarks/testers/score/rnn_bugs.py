@@ -9,7 +9,8 @@ BUGS = (
             (
                 "packed = pack_padded_sequence(x[order], lengths.cpu(), batch_first=True)\n"
                 "        out, (hidden, _) = self.lstm(packed)\n"
-                "        out, _ = pad_packed_sequence(out, batch_first=True, total_length=tokens.size(1))",
+                "        out, _ = pad_packed_sequence("
+                "out, batch_first=True, total_length=tokens.size(1))",
                 "out, (hidden, _) = self.lstm(x[order])",
             ),
         ),
