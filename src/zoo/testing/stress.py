@@ -128,9 +128,10 @@ def dress(bench: Bench) -> None:
 def runs(bench: Bench, *, strict: bool) -> bool:
     """Say whether a bench gives finite numbers, and learn in which precision it computes."""
     watch = Widths()
+    batch = bench.batch()
     try:
         with watch:
-            output = bench(bench.batch())
+            output = bench(batch)
     except Exception:
         if strict:
             raise

@@ -31,7 +31,8 @@ class Subject:
         module = self.fresh()
         self.title = spec.name or type(module).__name__
         self.built = Built(module)
-        self.form, self.names = "mapping", tuple[str, ...]()
+        self.form = "mapping"  # how the author's batches come
+        self.renamed: dict[str, str] = {}  # the author's name of an input -> forward's
         self._facts: Facts | None = None
         self._benches: dict[tuple[bool, bool], Bench | None] = {}
 
@@ -53,7 +54,7 @@ class Subject:
     def named(self, given: Any) -> dict[str, Any]:
         """Give a batch by name: a tensor or a tuple takes the names of forward's parameters."""
         if isinstance(given, Mapping):
-            return dict(given)
+            return self.with_forwards_names(dict(given))
         items = [given] if isinstance(given, Tensor) else given
         if not isinstance(items, Sequence) or isinstance(items, str | bytes):
             raise SpecError(
@@ -67,6 +68,16 @@ class Subject:
         spare = [name for name in LABEL_NAMES if name not in takes]
         names += spare[: len(items) - len(names)]
         return dict(zip(names, items, strict=False))
+
+    def with_forwards_names(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Rename entries that stand for what forward must have under another name, in order."""
+        if not self.renamed and not self.built.open:
+            missing = [n for n, must in self.takes().items() if must and n not in batch]
+            labels = {self.spec.labels, *LABEL_NAMES}
+            spare = [n for n in batch if n not in self.takes() and n not in labels]
+            if len(spare) >= len(missing):
+                self.renamed = dict(zip(spare, missing, strict=False))
+        return {self.renamed.get(name, name): x for name, x in batch.items()}
 
     def takes(self) -> dict[str, bool]:
         """Give the names that forward takes by keyword, and whether it must have them."""
@@ -129,11 +140,12 @@ class Subject:
             if found is None:
                 raise SpecError("the spec has no loss; give loss=lambda output, batch: ...")
             return found
-        given: Any = batch
+        theirs = {name: key for key, name in self.renamed.items()}
+        given: Any = {theirs.get(name, name): x for name, x in batch.items()}
         if self.form == "tensor":
-            given = next(iter(batch.values()))
+            given = next(iter(given.values()))
         elif self.form != "mapping":
-            given = tuple(batch.values())
+            given = tuple(given.values())
         return self.spec.loss(output, given)
 
     # what is known
