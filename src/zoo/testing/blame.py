@@ -25,6 +25,8 @@ from zoo.testing.trees import tensors
 
 HERE = str(Path(__file__).parent)
 TORCH = str(Path(torch.__file__).parent)
+# code that runs a user's function without being the user's
+WRAPPERS = ("jaxtyping", "beartype", "typeguard", "contextlib.py", "functools.py")
 
 
 @dataclass(frozen=True)
@@ -130,13 +132,20 @@ def user_line() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if not file.startswith((HERE, TORCH, "<frozen")):
+        if is_users(file):
             text = linecache.getline(file, frame.f_lineno).strip()
             return f"{Path(file).name}:{frame.f_lineno} {text}".strip()
         if frame.f_back is None:
             break
         frame = frame.f_back
     return ""
+
+
+def is_users(file: str) -> bool:
+    """Say whether a file is neither torch's, nor this kit's, nor a wrapper's."""
+    if file.startswith((HERE, TORCH, "<")):
+        return False
+    return not any(part in WRAPPERS for part in Path(file).parts[-2:])
 
 
 Wrong = Callable[[Tensor, Tensor], bool]  # (this run's tensor, the other run's) -> is it wrong?

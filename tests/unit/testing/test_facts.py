@@ -90,7 +90,7 @@ def test_a_batch_may_come_without_names(form):
         subject = Subject(ModelSpec(build=Classifier, batch=form))
         batch = subject.batch(3)
         subject.call(subject.fresh(), batch)
-    assert list(batch)[0] == "x"
+    assert next(iter(batch)) == "x"
     assert set(batch) <= {"x", "labels"}
 
 
