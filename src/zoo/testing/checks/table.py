@@ -1,7 +1,23 @@
 """All checks, by name: a file of checks has ROWS, and a line here."""
 
-from zoo.testing.checks import running
+from zoo.testing.checks import (
+    accumulating,
+    batches,
+    resuming,
+    running,
+    training,
+    training_eval,
+    training_rates,
+)
 from zoo.testing.engine import Check
 
-FILES = (running,)
+FILES = (
+    running,
+    batches,
+    training,
+    training_rates,
+    training_eval,
+    accumulating,
+    resuming,
+)
 CHECKS: dict[str, Check] = {row.name: row for file in FILES for row in file.ROWS}
