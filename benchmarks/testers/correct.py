@@ -5,11 +5,35 @@ python -m benchmarks.testers.correct            counts by group
 
 from collections import Counter
 
-from benchmarks.testers import correct_losses, correct_modes, correct_nn, correct_starts
+from benchmarks.testers import (
+    correct_gradients,
+    correct_losses,
+    correct_modes,
+    correct_nn,
+    correct_pairs,
+    correct_sets,
+    correct_shapes,
+    correct_starts,
+    correct_text,
+    correct_text2,
+    correct_vision,
+)
 from benchmarks.testers.corpus import HALVES, Case, sound
 from benchmarks.testers.sound import Sound
 
-GROUPS = (correct_nn, correct_losses, correct_modes, correct_starts)
+GROUPS = (
+    correct_nn,
+    correct_losses,
+    correct_modes,
+    correct_starts,
+    correct_text,
+    correct_text2,
+    correct_vision,
+    correct_sets,
+    correct_gradients,
+    correct_pairs,
+    correct_shapes,
+)
 
 
 def unedited(case: Case) -> list[Sound]:

@@ -275,7 +275,7 @@ MODELS = [
     ),
     Model("running-mean", Whitened, rows_of, cross_entropy, CLASSES | {"train_eval_same": False}),
     Model("annealed", Annealed, rows_of, cross_entropy, CLASSES | {"stateful": True}),
-    Model("weight-average", Averaged, rows_of, cross_entropy, CLASSES | {"frozen": ["mean.*"]}),
+    Model("weight-average", Averaged, rows_of, cross_entropy, CLASSES | {"train_eval_same": False}),
     Model("noisy-linear", NoisyLinear, rows_of, cross_entropy, CLASSES | NOISE),
     Model("spectral-norm", Critic, pictures, cross_entropy, CLASSES | {"stateful": True}),
 ]
