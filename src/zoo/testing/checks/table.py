@@ -3,6 +3,7 @@
 from zoo.testing.checks import (
     accumulating,
     batches,
+    losses,
     resuming,
     running,
     training,
@@ -19,5 +20,6 @@ FILES = (
     training_eval,
     accumulating,
     resuming,
+    losses,
 )
 CHECKS: dict[str, Check] = {row.name: row for file in FILES for row in file.ROWS}
