@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from zoo.testing.facts import Facts, find_facts
@@ -41,7 +42,12 @@ class Subject:
     def fresh(self, seed: int | None = None, *, train: bool = True) -> nn.Module:
         """Build the module as its author does, under a seed; in train mode, or in eval mode."""
         seed_all(self.seed if seed is None else seed)
-        return built_by(self.spec.build).train(train)
+        module = built_by(self.spec.build)
+        lazy = any(nn.parameter.is_lazy(p) for p in module.parameters())
+        if lazy and hasattr(self, "built"):  # parts that learn their sizes from a first batch
+            with torch.no_grad():
+                self.call(module.eval(), self.batch())
+        return module.train(train)
 
     def batch(self, size: int = 3, seed: int | None = None) -> dict[str, Any]:
         """Make a batch of so many rows under a seed, by name."""
