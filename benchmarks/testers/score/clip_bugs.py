@@ -167,7 +167,7 @@ BUGS = (
         edits=(
             (
                 "nn.Parameter(torch.ones([]) * np.log(1 / 0.07))",
-                "nn.Parameter(torch.tensor(np.log([1 / 0.07])))",
+                "nn.Parameter(torch.tensor(np.log(1 / 0.07)))",
             ),
         ),
         kinds=("dtype",),

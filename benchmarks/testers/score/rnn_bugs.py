@@ -67,7 +67,7 @@ BUGS = (
         edits=(("masked_fill(mask == 0, float", "masked_fill(mask == 1, float"),),
         kinds=("mask", "padding-leak", "non-finite"),
         where=("pool",),
-        needs="nothing",
+        needs="facts",
         source="seeded",
     ),
     Bug(

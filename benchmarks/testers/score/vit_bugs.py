@@ -192,9 +192,15 @@ BUGS = (
         source="gReLU #147",
     ),
     Bug(
-        "targets-of-another-row",
-        edits=(('batch["labels"], label_smoothing', 'batch["labels"].flip(0), label_smoothing'),),
-        kinds=("loss-targets", "loss-shape"),
+        "places-not-trained",
+        edits=(
+            (
+                "self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid**2, dim))",
+                "places = torch.zeros(1, 1 + self.grid**2, dim)\n"
+                "        self.pos_embed = nn.Parameter(places, requires_grad=False)",
+            ),
+        ),
+        kinds=("frozen", "unused-parameter"),
         where=("",),
         needs="facts",
         source="seeded",
