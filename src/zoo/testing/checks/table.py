@@ -6,6 +6,7 @@ from zoo.testing.checks import (
     losses,
     resuming,
     running,
+    slopes,
     training,
     training_eval,
     training_rates,
@@ -14,6 +15,7 @@ from zoo.testing.engine import Check
 
 FILES = (
     running,
+    slopes,
     batches,
     training,
     training_rates,
