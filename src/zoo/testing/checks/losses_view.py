@@ -138,8 +138,8 @@ def shifted(x: Tensor, shift: int, fill: Any) -> Tensor:
 LAST = ("softmax", "log_softmax", "sigmoid", "relu", "relu_", "tanh", "normalize", "gumbel_softmax")
 
 
-def ending(view: View, path: str) -> Place | None:
-    """Find the op of those in LAST that gives a tensor of the output as it is."""
+def ending(view: View, path: str, ops: tuple[str, ...] = LAST) -> Place | None:
+    """Find the op of some that gives a tensor of the output as it is."""
     bench = view.subject.bench()
     batch = bench.batch()
     made = record(bench.module, lambda: bench.run(batch))
@@ -151,6 +151,6 @@ def ending(view: View, path: str) -> Place | None:
     for step in made.steps:
         for x in step.tensors if step.kind == "op" else ():
             same = x.numel() == wanted.numel() and torch.equal(x.flatten(), wanted.flatten())
-            if same and step.name in LAST:
+            if same and step.name in ops:
                 place = Place(step.module, step.line, step.name)
     return place

@@ -7,6 +7,8 @@ from zoo.testing.checks import (
     resuming,
     running,
     slopes,
+    targets,
+    targets_first,
     training,
     training_eval,
     training_rates,
@@ -23,5 +25,7 @@ FILES = (
     accumulating,
     resuming,
     losses,
+    targets,
+    targets_first,
 )
 CHECKS: dict[str, Check] = {row.name: row for file in FILES for row in file.ROWS}
