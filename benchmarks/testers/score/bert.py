@@ -138,6 +138,7 @@ MASK = 1
 def batch(size):
     words = torch.randint(2, BertConfig.vocab_size, (size, 14))
     lengths = torch.randint(7, 15, (size, 1))
+    lengths[0] = 14
     mask = (torch.arange(14) < lengths).long()
     chosen = (torch.rand(size, 14) < 0.3) & mask.bool()
     chosen[:, 2] = True

@@ -211,7 +211,7 @@ BUGS = (
         ),
         kinds=("state-carried", "train-eval", "no-train-noise"),
         where=ATTENTIONS,
-        needs="facts",
+        needs="nothing",
         source="Megatron-LM #411",
     ),
     Bug(

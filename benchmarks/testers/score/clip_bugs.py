@@ -120,9 +120,9 @@ BUGS = (
                 "        return self.attn(x, x, x, need_weights=False)[0]",
             ),
         ),
-        kinds=("batch-leak",),
-        where=("visual", "visual.blocks.0", "visual.blocks.1", "visual.blocks.0.attn"),
-        needs="facts",
+        kinds=("ignored-input", "collapsed", "unused-parameter", "batch-leak"),
+        where=("", "visual", "visual.blocks.0", "visual.blocks.1", "visual.blocks.0.attn", "image"),
+        needs="nothing",
         source="seeded",
     ),
     Bug(

@@ -66,7 +66,7 @@ BUGS = (
                 "x = torch.from_numpy(np.linspace(0, steps, steps + 1))",
             ),
         ),
-        kinds=("dtype", "crash"),
+        kinds=("crash", "dtype"),
         where=("",),
         needs="nothing",
         source="seeded",

@@ -101,6 +101,7 @@ def build() -> Net:
 def batch(size: int) -> dict[str, Tensor]:
     words = torch.randint(1, VOCAB, (size, 11))
     lengths = torch.randint(5, 12, (size, 1))
+    lengths[0] = 11
     padded = torch.arange(11) >= lengths
     tags = torch.randint(TAGS, (size, 11)).masked_fill(padded, -100)
     return {"words": words.masked_fill(padded, PAD), "padded": padded, "tags": tags}

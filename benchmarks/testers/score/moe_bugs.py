@@ -17,7 +17,7 @@ BUGS = (
     Bug(
         "padding-is-balanced-too",
         edits=(("        probs, chosen = probs[real], chosen[real]\n", ""),),
-        kinds=("padding-leak", "loss-ignored"),
+        kinds=("loss-ignored", "padding-leak"),
         where=("", *MOES),
         needs="facts",
         source="transformers #31464",

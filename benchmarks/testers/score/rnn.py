@@ -57,6 +57,7 @@ def build():
 
 def batch(size, time=9):
     lengths = torch.randint(3, time + 1, (size, 1))
+    lengths[0] = time
     mask = (torch.arange(time) < lengths).long()
     tokens = torch.randint(2, VOCAB, (size, time)) * mask
     return {"tokens": tokens, "mask": mask, "tags": torch.randint(2, (size, TAGS)).float()}

@@ -65,9 +65,9 @@ BUGS = (
     Bug(
         "mask-keeps-the-padding",
         edits=(("masked_fill(mask == 0, float", "masked_fill(mask == 1, float"),),
-        kinds=("mask", "padding-leak", "non-finite"),
+        kinds=("non-finite", "mask", "padding-leak"),
         where=("pool",),
-        needs="facts",
+        needs="nothing",
         source="seeded",
     ),
     Bug(

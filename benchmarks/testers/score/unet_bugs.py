@@ -15,9 +15,14 @@ BUGS = (
         source="seeded",
     ),
     Bug(
-        "norm-without-eps",
-        edits=(("torch.rsqrt(var + self.eps)", "torch.rsqrt(var)"),),
-        kinds=("non-finite",),
+        "variance-by-subtraction",
+        edits=(
+            (
+                "var = (g - mean).square().mean(-1, keepdim=True)",
+                "var = g.square().mean(-1, keepdim=True) - mean.square()",
+            ),
+        ),
+        kinds=("precision", "non-finite"),
         where=("down1.norm1", "down1.norm2", "down2.norm1", "bottom.norm1", "up1.conv.norm1"),
         needs="nothing",
         source="seeded",
@@ -102,7 +107,7 @@ BUGS = (
                 "        grid = self.grid\n",
             ),
         ),
-        kinds=("state-carried", "shape", "crash", "dtype", "device", "unregistered"),
+        kinds=("shape", "crash", "state-carried", "unregistered", "device", "dtype"),
         where=("", "down1"),
         needs="nothing",
         source="seeded",

@@ -17,7 +17,7 @@ class Encoder(nn.Module):
         h = F.elu(self.conv1(x))
         h = F.elu(self.conv2(h))
         h = torch.flatten(h, start_dim=1)
-        return self.mu(h), self.logvar(h)
+        return self.mu(h), self.logvar(h).clamp(-20, 10)
 
 
 class Decoder(nn.Module):
