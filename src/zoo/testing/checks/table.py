@@ -4,6 +4,7 @@ from zoo.testing.checks import (
     accumulating,
     batches,
     losses,
+    registration,
     resuming,
     running,
     slopes,
@@ -17,6 +18,7 @@ from zoo.testing.engine import Check
 
 FILES = (
     running,
+    registration,
     slopes,
     batches,
     training,

@@ -1,0 +1,311 @@
+"""Whether all that is trained is registered, and all that is registered is given to the optimizer.
+
+What a backward pass would fill with gradients is read off the graph. A leaf that is no parameter of
+the model, and no input, is trained by nobody: it is not saved, not moved, not in the optimizer.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
+from torch.overrides import TorchFunctionMode
+
+from zoo.testing.blame import user_line
+from zoo.testing.checks.registration_walk import Hidden, hidden_things, leaves_of
+from zoo.testing.checks.slopes import declared
+from zoo.testing.engine import Check, NotApplicable
+from zoo.testing.finding import Finding
+from zoo.testing.subject import Subject
+from zoo.testing.trees import tensors
+
+FIX_LIST = (
+    "hold modules in nn.ModuleList or nn.ModuleDict and tensors in nn.Parameter, set on self in "
+    "__init__ under a name of their own"
+)
+
+
+@dataclass
+class Use:
+    """Where a leaf was first read."""
+
+    path: str
+    line: str
+
+
+class Reads(TorchFunctionMode):
+    """A block that notes where leaves that ask for a gradient are first read."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.names = {id(m): name for name, m in module.named_modules()}
+        self.stack: list[str] = []
+        self.uses: dict[int, tuple[Tensor, Use]] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run a function, and note its leaves."""
+        for x in tensors((args, kwargs or {})).values():
+            if x.requires_grad and x.is_leaf and id(x) not in self.uses:
+                use = Use(self.stack[-1] if self.stack else "", user_line())
+                self.uses[id(x)] = (x, use)
+        return func(*args, **(kwargs or {}))
+
+
+@dataclass
+class Leaves:
+    """What two forward passes of one module read and would train."""
+
+    module: nn.Module
+    outputs: set[int] = field(default_factory=set)  # ids of leaves that an output leads back to
+    all: dict[int, Tensor] = field(default_factory=dict)
+    again: set[int] = field(default_factory=set)  # ids of those that the second pass has too
+    uses: dict[int, Use] = field(default_factory=dict)
+    keep: list[Any] = field(default_factory=list)  # while it lives no id is given twice
+
+
+def leaves(subject: Subject) -> Leaves:
+    """Run a fresh module twice, and note what a backward pass would fill."""
+    module = subject.fresh(train=True)
+    found = Leaves(module)
+    size = max(2, subject.spec.min_batch_train or 2)
+    for attempt in range(2):
+        batch = subject.batch(size, subject.seed + attempt)
+        reads = Reads(module)
+        with reads:
+            outputs, loss = run(subject, module, batch, reads)
+        given = {id(x) for x in tensors(batch).values()}
+        here = {id(x): x for x in leaves_of(*outputs, *loss) if id(x) not in given}
+        found.keep += [outputs, loss, list(here.values()), reads.uses]
+        found.outputs |= {id(x) for x in leaves_of(*outputs)}
+        if attempt:
+            found.again = set(here)
+        found.all |= here
+        for key, (_, use) in reads.uses.items():
+            found.uses.setdefault(key, use)
+    return found
+
+
+def run(
+    subject: Subject, module: nn.Module, batch: Mapping[str, Any], reads: Reads
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Run forward and the loss, noting which modules are called."""
+
+    def enter(part: nn.Module, _inputs: Any) -> None:
+        path = reads.names.get(id(part))
+        reads.stack.append(path if path is not None else (reads.stack or [""])[-1])
+
+    def leave(_part: nn.Module, _inputs: Any, _output: Any) -> None:
+        if reads.stack:
+            reads.stack.pop()
+
+    handles: list[Any] = [
+        register_module_forward_pre_hook(enter),
+        register_module_forward_hook(leave, always_call=True),
+    ]
+    try:
+        output = subject.call(module, batch)
+        outputs = list(tensors(output).values())
+        loss = loss_of(subject, output, batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return outputs, loss
+
+
+def loss_of(subject: Subject, output: Any, batch: Mapping[str, Any]) -> list[Tensor]:
+    """Give the loss, if there is one that runs; the checks of the loss say when it does not."""
+    try:
+        made: Any = subject.loss(output, batch) if subject.has_loss() else None
+    except Exception:
+        return []
+    return [made] if isinstance(made, Tensor) else []
+
+
+def check_registration(subject: Subject) -> Iterable[Finding]:
+    """Find what is trained but not registered, and what is registered but not optimised."""
+    try:
+        found = leaves(subject)
+    except Exception as error:
+        raise NotApplicable(f"train mode does not run: {type(error).__name__}") from error
+    hidden = hidden_things(found.module)
+    yield from unregistered(subject, found, hidden)
+    yield from deaf_layers(subject, hidden)
+    yield from optimizer_findings(subject, found)
+
+
+def unregistered(subject: Subject, found: Leaves, hidden: list[Hidden]) -> Iterable[Finding]:
+    """Report leaves that are no parameters."""
+    registered = {id(p) for p in found.module.parameters()}
+    names = named_leaves(hidden)
+    groups: dict[tuple[str, str], list[tuple[Tensor, str, Hidden | None]]] = {}
+    for key, x in found.all.items():
+        if key in registered:
+            continue
+        again = key in found.again
+        if not again and not isinstance(x, nn.Parameter):
+            continue  # made from an input, for a derivative with respect to it
+        use = found.uses.get(key, Use("", ""))
+        held = names.get(key)
+        what = "kept" if again else "made"
+        if again and key not in found.outputs and held is None:
+            what = "loss"
+        where = held.owner if held is not None else use.path
+        groups.setdefault((what, where), []).append((x, use.line, held))
+    for (what, where), items in groups.items():
+        yield leaf_finding(what, where, items)
+
+
+def named_leaves(hidden: list[Hidden]) -> dict[int, Hidden]:
+    """Give, by id, where leaves hang: themselves, in a module, or behind a computed tensor."""
+    found: dict[int, Hidden] = {}
+    for one in hidden:
+        module = isinstance(one.thing, nn.Module)
+        inside: list[Tensor] = list(one.thing.parameters()) if module else leaves_of(one.thing)
+        for x in inside:
+            found.setdefault(id(x), one)
+    return found
+
+
+def leaf_finding(what: str, where: str, items: list[tuple[Tensor, str, Hidden | None]]) -> Finding:
+    """Put leaves that are not registered into words."""
+    x, line, held = items[0]
+    size = "x".join(map(str, x.shape)) or "scalar"
+    many = (
+        f"{len(items)} tensors that ask for a gradient are"
+        if len(items) > 1
+        else (f"a tensor that asks for a gradient ({size}) is")
+    )
+    if what == "made":
+        return Finding(
+            kind="unregistered",
+            severity="fail",
+            where=where,
+            line=line,
+            evidence=f"{many} made anew in every forward pass and no part of parameters()",
+            explanation="a layer or parameter that forward builds begins with new random weights "
+            "at every call; the optimizer never sees it, so it never learns",
+            fix="build it once in __init__ and set it on self; forward only calls it",
+        )
+    place = f" in self.{held.attribute} ({held.holder})" if held is not None else ""
+    return Finding(
+        kind="unregistered",
+        severity="warn" if what == "loss" else "fail",
+        where=where,
+        line=line,
+        evidence=f"{many} reached by the backward pass{place}, but no part of parameters()",
+        explanation="what parameters() does not list is not given to the optimizer, not saved in "
+        "state_dict(), not moved by .to() and not switched by train() and eval()",
+        fix=FIX_LIST
+        if what == "kept"
+        else "give the loss's own parameters to the optimizer, or "
+        "make the loss a part of the model",
+    )
+
+
+def deaf_layers(subject: Subject, hidden: list[Hidden]) -> Iterable[Finding]:
+    """Report layers that eval() does not reach although forward runs them."""
+    noisy = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
+    module = subject.fresh(train=False)
+    things = {id(h.thing): h for h in hidden_things(module) if isinstance(h.thing, nn.Module)}
+    inside = {
+        id(part): held
+        for held in things.values()
+        for part in held.thing.modules()
+        if isinstance(part, noisy) and part.training and getattr(part, "p", True)
+    }
+    if not inside:
+        return
+    called: list[Hidden] = []
+
+    def enter(part: nn.Module, _inputs: Any) -> None:
+        if id(part) in inside:
+            called.append(inside[id(part)])
+
+    handle = register_module_forward_pre_hook(enter)
+    try:
+        with torch.no_grad():
+            subject.call(module, subject.batch(3))
+    finally:
+        handle.remove()
+    for held in {id(h.thing): h for h in called}.values():
+        yield Finding(
+            kind="unregistered",
+            severity="fail",
+            where=held.owner,
+            evidence=f"{type(held.thing).__name__} in self.{held.attribute} ({held.holder}) runs "
+            "in train mode after model.eval()",
+            explanation="train(), eval(), to() and state_dict() do not reach a layer that is not "
+            "registered",
+            fix=FIX_LIST,
+        )
+
+
+def optimizer_findings(subject: Subject, found: Leaves) -> Iterable[Finding]:
+    """Report parameters that the trainer's optimizer does not hold, and strangers in it."""
+    if subject.spec.trainer is None:
+        return
+    module = found.module
+    try:
+        made = subject.spec.trainer.optimizer(module)
+    except Exception:
+        return  # the check of the training loop says so
+    held = held_by(made)
+    if not held:
+        return
+    own = dict(module.named_parameters())
+    excused = (*(subject.spec.frozen or ()), *subject.spec.unused_ok)
+    missing = [
+        name
+        for name, p in own.items()
+        if p.requires_grad
+        and id(p) not in held
+        and id(p) in found.all
+        and not declared(name, excused)
+    ]
+    known = {id(p) for p in own.values()} | set(found.all)
+    strangers = [x for key, x in held.items() if key not in known]
+    if missing:
+        yield Finding(
+            kind="optimizer",
+            severity="fail",
+            where="",
+            evidence=f"the optimizer does not hold {len(missing)} of {len(own)} parameters that "
+            f"ask for a gradient and get one: {', '.join(missing[:4])}"
+            + (" ..." if len(missing) > 4 else ""),
+            explanation="they stay as they were initialised while the rest is trained",
+            fix="build the optimizer from model.parameters(), or from groups that cover all of "
+            "them; freeze (requires_grad=False) and declare what is not to be trained",
+        )
+    if strangers:
+        yield Finding(
+            kind="optimizer",
+            severity="fail",
+            where="",
+            evidence=f"the optimizer holds {len(strangers)} tensors that are no parameters of the "
+            "model that it was given",
+            explanation="it steps another copy, or layers that were replaced after it was made",
+            fix="build the optimizer last, from the parameters of the model that is trained",
+        )
+
+
+def held_by(made: Any) -> dict[int, Tensor]:
+    """Give all tensors of an optimizer, or of several in a container, by id."""
+    if isinstance(made, Mapping):
+        made = list(made.values())
+    several = made if isinstance(made, list | tuple) else [made]
+    groups = [g for one in several for g in getattr(one, "param_groups", ())]
+    return {id(x): x for g in groups for x in g["params"] if isinstance(x, Tensor)}
+
+
+ROWS = (
+    Check(
+        name="registration",
+        run=check_registration,
+        about="what is trained is registered, and what is registered is optimised",
+    ),
+)
