@@ -219,4 +219,38 @@ BUGS = (
         needs="facts",
         source="transformers #38870",
     ),
+    Bug(
+        "query-is-the-key",
+        edits=(("self.split(self.query(x)),", "self.split(self.key(x)),"),),
+        kinds=("unused-parameter",),
+        where=(*ATTENTION, "layers.0.attention.query", "layers.1.attention.query"),
+        needs="nothing",
+        source="seeded",
+    ),
+    Bug(
+        "variance-of-a-sample",
+        edits=(
+            ("var = (x - mean).pow(2).mean(-1, keepdim=True)", "var = x.var(-1, keepdim=True)"),
+        ),
+        kinds=("range",),
+        where=NORMS,
+        needs="reference",
+        source="seeded",
+    ),
+    Bug(
+        "head-without-activation",
+        edits=(("self.norm(F.gelu(self.dense(x)))", "self.norm(self.dense(x))"),),
+        kinds=("range",),
+        where=("head",),
+        needs="reference",
+        source="seeded",
+    ),
+    Bug(
+        "no-activation",
+        edits=(("self.down(F.gelu(self.up(x)))", "self.down(self.up(x))"),),
+        kinds=("range",),
+        where=LAYERS,
+        needs="reference",
+        source="seeded",
+    ),
 )

@@ -211,4 +211,46 @@ BUGS = (
         needs="facts",
         source="AEMatter #3",
     ),
+    Bug(
+        "first-norm-forgotten",
+        edits=(("        x = self.ln_pre(x)\n", ""),),
+        kinds=("unused-parameter",),
+        where=("visual", "visual.ln_pre"),
+        needs="nothing",
+        source="seeded",
+    ),
+    Bug(
+        "no-activation",
+        edits=(
+            (
+                "nn.Linear(width, 4 * width), QuickGELU(), nn.Linear",
+                "nn.Linear(width, 4 * width), nn.Identity(), nn.Linear",
+            ),
+        ),
+        kinds=("range",),
+        where=tuple(f"{b}.mlp" for b in BLOCKS) + tuple(f"{b}.mlp.1" for b in BLOCKS) + BLOCKS,
+        needs="reference",
+        source="seeded",
+    ),
+    Bug(
+        "text-sees-what-follows",
+        edits=(("heads, causal=True)", "heads, causal=False)"),),
+        kinds=("padding-leak", "mask"),
+        where=WORDS + tuple(f"{b}.attn" for b in WORDS) + ("textual",),
+        needs="facts",
+        source="seeded",
+    ),
+    Bug(
+        "norm-of-all-at-once",
+        edits=(
+            (
+                "F.normalize(self.textual(text), dim=-1)",
+                "self.textual(text) / self.textual(text).norm()",
+            ),
+        ),
+        kinds=("batch-leak", "range"),
+        where=("",),
+        needs="facts",
+        source="seeded",
+    ),
 )

@@ -252,4 +252,41 @@ BUGS = (
         needs="facts",
         source="meshed-memory-transformer #71",
     ),
+    Bug(
+        "final-norm-forgotten",
+        edits=(("self.lm_head(self.ln_f(x)), presents", "self.lm_head(x), presents"),),
+        kinds=("unused-parameter",),
+        where=("", "ln_f"),
+        needs="nothing",
+        source="seeded",
+    ),
+    Bug(
+        "residual-of-the-normed",
+        edits=(("        x = x + self.drop(a)\n", "        x = self.ln_1(x) + self.drop(a)\n"),),
+        kinds=("range",),
+        where=("h.0", "h.1"),
+        needs="reference",
+        source="seeded",
+    ),
+    Bug(
+        "keys-read-as-values",
+        edits=(("y = att @ v  #", "y = att @ k  #"),),
+        kinds=("unused-parameter", "range"),
+        where=ATTENTION,
+        needs="reference",
+        source="seeded",
+    ),
+    Bug(
+        "norm-after-instead-of-before",
+        edits=(
+            (
+                "x = x + self.drop(self.mlp(self.ln_2(x)))",
+                "x = self.ln_2(x + self.drop(self.mlp(x)))",
+            ),
+        ),
+        kinds=("range",),
+        where=("h.0", "h.1"),
+        needs="reference",
+        source="pytorch #55270",
+    ),
 )
