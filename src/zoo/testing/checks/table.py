@@ -4,6 +4,8 @@ from zoo.testing.checks import (
     accumulating,
     batches,
     losses,
+    neutrality,
+    neutrality_layout,
     registration,
     resuming,
     running,
@@ -29,5 +31,7 @@ FILES = (
     losses,
     targets,
     targets_first,
+    neutrality,
+    neutrality_layout,
 )
 CHECKS: dict[str, Check] = {row.name: row for file in FILES for row in file.ROWS}
