@@ -4,6 +4,9 @@ from zoo.testing.checks import (
     accumulating,
     batches,
     losses,
+    memory,
+    memory_inputs,
+    modes,
     neutrality,
     neutrality_layout,
     registration,
@@ -20,6 +23,9 @@ from zoo.testing.engine import Check
 
 FILES = (
     running,
+    memory_inputs,
+    memory,
+    modes,
     registration,
     slopes,
     batches,
