@@ -24,6 +24,7 @@ from torch.overrides import TorchFunctionMode
 from zoo.testing.trees import tensors
 
 HERE = str(Path(__file__).parent)
+KIT = (HERE, str(Path(__file__).parents[1] / "compare"))
 TORCH = str(Path(torch.__file__).parent)
 # code that runs a user's function without being the user's
 WRAPPERS = ("jaxtyping", "beartype", "typeguard", "contextlib.py", "functools.py")
@@ -143,7 +144,7 @@ def user_line() -> str:
 
 def is_users(file: str) -> bool:
     """Say whether a file is neither torch's, nor this kit's, nor a wrapper's."""
-    if file.startswith((HERE, TORCH, "<")):
+    if file.startswith((*KIT, TORCH, "<")):
         return False
     return not any(part in WRAPPERS for part in Path(file).parts[-2:])
 
@@ -158,11 +159,23 @@ def first_wrong(one: Recording, other: Recording, wrong: Wrong) -> Place | None:
     """
     for mine, theirs in zip(one.steps, other.steps, strict=False):
         if (mine.kind, mine.at, mine.name) != (theirs.kind, theirs.at, theirs.name):
-            return Place(mine.module, mine.line, mine.name)
+            where = common(mine.module, theirs.module)  # it decided which way to go
+            lines = [x.line for x in (mine, theirs) if x.module == where]
+            return Place(where, lines[0] if lines else "", mine.name)
         for a, b in zip(mine.tensors, theirs.tensors, strict=False):
             if wrong(a, b):
                 return Place(mine.module, mine.line, mine.name)
     return None
+
+
+def common(one: str, other: str) -> str:
+    """Give the innermost module that two dotted paths are both in."""
+    parts = list[str]()
+    for mine, theirs in zip(one.split("."), other.split("."), strict=False):
+        if mine != theirs:
+            break
+        parts.append(mine)
+    return ".".join(parts)
 
 
 def first_bad(one: Recording, bad: Callable[[Tensor], bool]) -> Place | None:
