@@ -26,6 +26,7 @@ from zoo.testing.trees import tensors
 HERE = str(Path(__file__).parent)
 KIT = (HERE, str(Path(__file__).parents[1] / "compare"))
 TORCH = str(Path(torch.__file__).parent)
+UNSET = ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided")  # no values yet
 # code that runs a user's function without being the user's
 WRAPPERS = ("jaxtyping", "beartype", "typeguard", "contextlib.py", "functools.py")
 
@@ -87,7 +88,7 @@ def record(
     def seen(func: Any, output: Any) -> None:
         inside = stack[-1] if stack else ""
         name = getattr(func, "__name__", str(func))
-        if name == "__get__" or not isinstance(output, Tensor | tuple | list):
+        if name == "__get__" or name in UNSET or not isinstance(output, Tensor | tuple | list):
             return
         made.steps.append(step("op", inside, inside, name, user_line(), output, gradients))
 
