@@ -235,4 +235,60 @@ BUGS = (
         needs="nothing",
         source="seeded",
     ),
+    Bug(
+        "scaled-by-the-full-width",
+        edits=(
+            (
+                "math.sqrt(self.head_size)",
+                "math.sqrt(self.head_size * self.num_heads)",
+            ),
+        ),
+        kinds=("saturated", "vanishing"),
+        where=ATTENTIONS,
+        needs="reference",
+        source="solving-ml-papers #1",
+    ),
+    Bug(
+        "norm-before-the-residual",
+        edits=(("return self.output_norm(inner + x)", "return self.output_norm(inner) + x"),),
+        kinds=("exploding", "saturated"),
+        where=("layers.0", "layers.1", "layers.0.output_norm", "layers.1.output_norm"),
+        needs="reference",
+        source="seeded",
+    ),
+    Bug(
+        "norm-with-the-default-eps",
+        edits=(("eps=1e-12", "eps=1e-3"),),
+        kinds=("precision",),
+        where=("embeddings.LayerNorm", "layers.0.attention_norm", "layers.0.output_norm"),
+        needs="reference",
+        source="keras-hub #642",
+    ),
+    Bug(
+        "spread-without-root",
+        edits=(
+            (
+                "(x - u) / torch.sqrt(s + self.variance_epsilon)",
+                "(x - u) / (s + self.variance_epsilon)",
+            ),
+        ),
+        kinds=("saturated", "exploding", "non-finite"),
+        where=("embeddings.LayerNorm", "layers.0.attention_norm", "layers.0.output_norm"),
+        needs="reference",
+        source="seeded",
+    ),
+    Bug(
+        "values-for-keys",
+        edits=(
+            ("self.transpose_for_scores(self.key(", "self.transpose_for_scores(self.value("),
+            (
+                "value = self.transpose_for_scores(self.value(",
+                "value = self.transpose_for_scores(self.key(",
+            ),
+        ),
+        kinds=("saturated", "mask"),
+        where=ATTENTIONS,
+        needs="reference",
+        source="seeded",
+    ),
 )

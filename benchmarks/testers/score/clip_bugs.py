@@ -189,4 +189,34 @@ BUGS = (
         needs="facts",
         source="seeded",
     ),
+    Bug(
+        "text-norm-left-out",
+        edits=(("        x = self.ln_final(x)\n", ""),),
+        kinds=("unused-parameter",),
+        where=("textual", "textual.ln_final"),
+        needs="nothing",
+        source="seeded",
+    ),
+    Bug(
+        "class-token-at-the-end",
+        edits=(
+            (
+                "x = torch.cat([cls, x], dim=1) + self.positional_embedding",
+                "x = torch.cat([x, cls], dim=1) + self.positional_embedding",
+            ),
+            ("return self.ln_post(x[:, 0])", "return self.ln_post(x[:, -1])"),
+        ),
+        kinds=("position-blind", "receptive-field"),
+        where=("visual",),
+        needs="reference",
+        source="seeded",
+    ),
+    Bug(
+        "reads-the-start-of-the-picture",
+        edits=(("self.ln_post(x[:, 0])", "self.ln_post(x[:, 1])"),),
+        kinds=("receptive-field", "ignored-input"),
+        where=("visual",),
+        needs="reference",
+        source="seeded",
+    ),
 )

@@ -191,4 +191,26 @@ BUGS = (
         needs="facts",
         source="HVPNeT #5",
     ),
+    Bug(
+        "labels-from-one",
+        edits=(("torch.randint(CLASSES, (size,))", "torch.randint(1, CLASSES + 1, (size,))"),),
+        kinds=("bad-input-data", "crash"),
+        where=("", "label"),
+        needs="nothing",
+        source="seeded",
+    ),
+    Bug(
+        "no-gradients-after-evaluation",
+        edits=(
+            ("@torch.no_grad()\ndef evaluate", "def evaluate"),
+            (
+                "    training = model.training\n",
+                "    training = model.training\n    torch.set_grad_enabled(False)\n",
+            ),
+        ),
+        kinds=("global-state", "eval-mode"),
+        where=("",),
+        needs="facts",
+        source="seeded",
+    ),
 )

@@ -218,4 +218,37 @@ BUGS = (
         needs="facts",
         source="nni #4521",
     ),
+    Bug(
+        "checkpoint-with-new-dice",
+        edits=(
+            (
+                "import torch\nfrom torch import nn",
+                "import torch\nfrom torch import nn\nfrom torch.utils.checkpoint import checkpoint",
+            ),
+            (
+                "            x = block(x)\n",
+                "            x = checkpoint(\n"
+                "                block, x, use_reentrant=False, preserve_rng_state=False\n"
+                "            )\n",
+            ),
+        ),
+        kinds=("checkpointing", "wrong-gradient", "nondeterministic"),
+        where=("", "blocks.0", "blocks.1", "blocks.2"),
+        needs="nothing",
+        source="pytorch-checkpoint #3",
+    ),
+    Bug(
+        "a-new-tensor-for-the-loss",
+        edits=(
+            (
+                'return (output - batch["price"]).pow(2).mean()',
+                'error = (output - batch["price"]).pow(2).mean()\n'
+                "    return torch.tensor(error.item(), requires_grad=True)",
+            ),
+        ),
+        kinds=("detached", "loss-constant", "not-learning", "unused-parameter"),
+        where=("",),
+        needs="nothing",
+        source="seeded",
+    ),
 )

@@ -157,4 +157,17 @@ BUGS = (
         needs="nothing",
         source="seeded",
     ),
+    Bug(
+        "the-same-dice-for-everyone",
+        edits=(
+            (
+                "            scores = scores + self.noise",
+                "            torch.manual_seed(0)\n            scores = scores + self.noise",
+            ),
+        ),
+        kinds=("global-state", "hidden-rng", "no-train-noise"),
+        where=MOES,
+        needs="nothing",
+        source="super-resolution #3",
+    ),
 )

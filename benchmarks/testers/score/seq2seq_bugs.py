@@ -158,4 +158,18 @@ BUGS = (
         needs="nothing",
         source="seeded",
     ),
+    Bug(
+        "first-word-cut-off",
+        edits=(
+            (
+                "memory = self.encode(src, src_pad)",
+                "src, src_pad = src[:, 1:], src_pad[:, 1:]\n"
+                "        memory = self.encode(src, src_pad)",
+            ),
+        ),
+        kinds=("dead-position", "ignored-input"),
+        where=("", "encoder", "src"),
+        needs="nothing",
+        source="Pytorch-Simple-Transformer #3",
+    ),
 )

@@ -15,19 +15,6 @@ BUGS = (
         source="seeded",
     ),
     Bug(
-        "variance-by-subtraction",
-        edits=(
-            (
-                "var = (g - mean).square().mean(-1, keepdim=True)",
-                "var = g.square().mean(-1, keepdim=True) - mean.square()",
-            ),
-        ),
-        kinds=("precision", "non-finite"),
-        where=("down1.norm1", "down1.norm2", "down2.norm1", "bottom.norm1", "up1.conv.norm1"),
-        needs="nothing",
-        source="seeded",
-    ),
-    Bug(
         "norm-forgets-its-weight",
         edits=(("(b, c, h, w) * self.weight[:, None, None] + self", "(b, c, h, w) + self"),),
         kinds=("unused-parameter",),

@@ -6,6 +6,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from zoo.testing.spec import Input
+
 
 class PatchEmbed(nn.Module):
     def __init__(self, patch_size=4, in_chans=3, embed_dim=32):
@@ -141,7 +143,7 @@ FACTS = {
     "num_classes": 5,
     "labels": "labels",
     "reduction": "mean",
-    "inputs": {"pixel_values": "image"},
+    "inputs": {"pixel_values": Input(kind="image", low=0.0, high=1.0)},
     "output_kind": "logits",
     "output_shape": lambda b: (len(b["pixel_values"]), 5),
     "couples_batch": False,

@@ -205,4 +205,70 @@ BUGS = (
         needs="facts",
         source="seeded",
     ),
+    Bug(
+        "bytes-for-fractions",
+        edits=(
+            ("torch.rand(size, 3, 16, 16)", "torch.randint(0, 256, (size, 3, 16, 16)).float()"),
+        ),
+        kinds=("bad-input-data", "range"),
+        where=("", "pixel_values"),
+        needs="facts",
+        source="clip-as-service #904",
+    ),
+    Bug(
+        "switches-gradients-for-everyone",
+        edits=(
+            (
+                "        x = self.forward_features(pixel_values)\n",
+                "        torch.set_grad_enabled(self.training)\n"
+                "        x = self.forward_features(pixel_values)\n",
+            ),
+        ),
+        kinds=("global-state",),
+        where=("",),
+        needs="nothing",
+        source="seeded",
+    ),
+    Bug(
+        "residual-of-the-normed",
+        edits=(
+            (
+                "        return x + self.ls2(self.mlp(self.norm2(x)))\n",
+                "        x = self.norm2(x)\n        return x + self.ls2(self.mlp(x))\n",
+            ),
+        ),
+        kinds=("vanishing", "saturated"),
+        where=("blocks.0", "blocks.1", "blocks.0.norm2", "blocks.1.norm2"),
+        needs="reference",
+        source="xformers #233",
+    ),
+    Bug(
+        "one-norm-for-both",
+        edits=(("self.mlp(self.norm2(x))", "self.mlp(self.norm1(x))"),),
+        kinds=("unused-parameter",),
+        where=("blocks.0", "blocks.1", "blocks.0.norm2", "blocks.1.norm2"),
+        needs="nothing",
+        source="libreyolo #422",
+    ),
+    Bug(
+        "gelu-after-the-second",
+        edits=(
+            (
+                "self.fc2(self.drop(self.act(self.fc1(x))))",
+                "self.act(self.fc2(self.drop(self.fc1(x))))",
+            ),
+        ),
+        kinds=("dead-units", "saturated"),
+        where=("blocks.0.mlp", "blocks.1.mlp", "blocks.0.mlp.act", "blocks.1.mlp.act"),
+        needs="reference",
+        source="seeded",
+    ),
+    Bug(
+        "scaled-by-the-full-width",
+        edits=(("q, k, v, dropout_p=", "q, k, v, scale=C**-0.5, dropout_p="),),
+        kinds=("saturated", "vanishing"),
+        where=("blocks.0.attn", "blocks.1.attn"),
+        needs="reference",
+        source="solving-ml-papers #1",
+    ),
 )

@@ -159,4 +159,12 @@ BUGS = (
         needs="nothing",
         source="brevitas #1504",
     ),
+    Bug(
+        "every-fourth-sample-unread",
+        edits=(("nn.Conv1d(1, width, 4, stride=4)", "nn.Conv1d(1, width, 3, stride=4)"),),
+        kinds=("dead-position", "ignored-input", "receptive-field"),
+        where=("", "encoder", "encoder.0", "signal"),
+        needs="nothing",
+        source="seeded",
+    ),
 )
