@@ -253,4 +253,17 @@ BUGS = (
         needs="reference",
         source="seeded",
     ),
+    Bug(
+        "variance-by-cancellation",
+        edits=(
+            (
+                "var = (x - mean).pow(2).mean(-1, keepdim=True)",
+                "var = x.pow(2).mean(-1, keepdim=True) - mean.pow(2)",
+            ),
+        ),
+        kinds=("precision", "non-finite"),
+        where=NORMS,
+        needs="nothing",
+        source="seeded",
+    ),
 )

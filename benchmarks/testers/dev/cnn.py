@@ -4,6 +4,8 @@ stochastic depth."""
 import torch
 from torch import nn
 
+from zoo.testing.spec import Input
+
 CLASSES = 6
 
 
@@ -131,7 +133,7 @@ FACTS = {
     "task": "classification",
     "num_classes": CLASSES,
     "labels": "label",
-    "inputs": {"image": "image"},
+    "inputs": {"image": Input(kind="image", low=0.0, high=1.0)},
     "output_kind": "logits",
     "couples_batch": False,
     "couples_batch_train": True,

@@ -213,4 +213,12 @@ BUGS = (
         needs="nothing",
         source="seeded",
     ),
+    Bug(
+        "images-up-to-255",
+        edits=(("torch.rand(size, 3, 12, 12)", "255 * torch.rand(size, 3, 12, 12)"),),
+        kinds=("bad-input-data", "range"),
+        where=("", "image"),
+        needs="facts",
+        source="open_clip #915",
+    ),
 )

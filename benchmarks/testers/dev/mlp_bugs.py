@@ -213,4 +213,25 @@ BUGS = (
         needs="facts",
         source="seeded",
     ),
+    Bug(
+        "log-of-the-softmax",
+        edits=(
+            (
+                'F.cross_entropy(output, batch["label"])',
+                'F.nll_loss(output.softmax(-1).log(), batch["label"])',
+            ),
+        ),
+        kinds=("non-finite", "precision"),
+        where=("",),
+        needs="nothing",
+        source="seeded",
+    ),
+    Bug(
+        "labels-count-from-one",
+        edits=(("torch.randint(0, CLASSES, (size,))", "torch.randint(1, CLASSES + 1, (size,))"),),
+        kinds=("bad-input-data", "crash"),
+        where=("", "label"),
+        needs="nothing",
+        source="seeded",
+    ),
 )

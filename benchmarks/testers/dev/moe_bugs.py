@@ -220,4 +220,12 @@ BUGS = (
         needs="facts",
         source="seeded",
     ),
+    Bug(
+        "memory-not-initialised",
+        edits=(("out = torch.zeros_like(tokens)", "out = torch.empty_like(tokens)"),),
+        kinds=("nondeterministic", "non-finite", "eval-noise"),
+        where=LAYERS,
+        needs="nothing",
+        source="seeded",
+    ),
 )

@@ -36,7 +36,8 @@ BUGS = (
         edits=(
             (
                 "        hidden = torch.ones(n, n, dtype=torch.bool, device=target.device)",
-                '        if not hasattr(self, "hidden"):\n            self.hidden = torch.ones(n, n).bool()',
+                '        if not hasattr(self, "hidden"):\n'
+                "            self.hidden = torch.ones(n, n, dtype=torch.bool)",
             ),
             (
                 "        y = self.positions(",

@@ -196,4 +196,17 @@ BUGS = (
         needs="facts",
         source="seeded",
     ),
+    Bug(
+        "weights-of-width-one",
+        edits=(
+            (
+                "            trunc_normal_(m.weight)\n",
+                "            trunc_normal_(m.weight, std=1.0)\n",
+            ),
+        ),
+        kinds=("init", "exploding", "saturated"),
+        where=("", "patch_embed", "patch_embed.proj", "head", *BLOCKS, *ATTN, *MLP),
+        needs="nothing",
+        source="nanoT5 #25",
+    ),
 )
