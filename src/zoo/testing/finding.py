@@ -25,6 +25,7 @@ KINDS: dict[str, str] = {
     "permutation": "a promised symmetry does not hold",
     "receptive-field": "an output sees less, or more, than it should",
     "cache": "step by step disagrees with all at once",
+    "formula": "a step is not what the model's family computes there",
     # state and modes
     "nondeterministic": "the same input gives other numbers",
     "eval-noise": "eval mode draws random numbers",

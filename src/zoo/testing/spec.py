@@ -90,6 +90,9 @@ class ModelSpec:
     loss: Callable[[Any, Any], Tensor] | None = None
     name: str = ""
 
+    family: Literal["gpt2", "bert", "vit", "clip"] | None = None
+    # the published architecture that this is meant to be: every step is held against its formula
+
     # the task and the loss
     task: Task | None = None
     num_classes: int | None = None

@@ -3,6 +3,7 @@
 from zoo.testing.checks import (
     accumulating,
     batches,
+    formula,
     losses,
     memory,
     memory_inputs,
@@ -29,6 +30,7 @@ FILES = (
     registration,
     slopes,
     batches,
+    formula,
     training,
     training_rates,
     training_eval,
