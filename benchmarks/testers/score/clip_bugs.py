@@ -127,7 +127,7 @@ BUGS = (
     ),
     Bug(
         "plain-gelu",
-        edits=(("return x * torch.sigmoid(1.702 * x)", "return F.gelu(x)"),),
+        edits=(("return QuickGELUFunction.apply(x)", "return F.gelu(x)"),),
         kinds=("precision",),
         where=("visual.blocks.0.mlp.gelu", "textual.blocks.0.mlp.gelu", "visual.blocks.0.mlp"),
         needs="reference",
@@ -217,6 +217,29 @@ BUGS = (
         kinds=("receptive-field", "ignored-input"),
         where=("visual",),
         needs="reference",
+        source="seeded",
+    ),
+    Bug(
+        "slope-without-the-factor",
+        edits=(("(s + 1.702 * x * s * (1 - s))", "(s + x * s * (1 - s))"),),
+        kinds=("wrong-gradient",),
+        where=("visual.blocks.0.mlp.gelu", "textual.blocks.0.mlp.gelu", "visual.blocks.1.mlp.gelu"),
+        needs="nothing",
+        source="seeded",
+    ),
+    Bug(
+        "slope-of-the-forward-value",
+        edits=(
+            (
+                "        ctx.save_for_backward(x)\n        return x * torch.sigmoid(1.702 * x)",
+                "        y = x * torch.sigmoid(1.702 * x)\n"
+                "        ctx.save_for_backward(y)\n"
+                "        return y",
+            ),
+        ),
+        kinds=("wrong-gradient",),
+        where=("visual.blocks.0.mlp.gelu", "textual.blocks.0.mlp.gelu", "visual.blocks.1.mlp.gelu"),
+        needs="nothing",
         source="seeded",
     ),
 )

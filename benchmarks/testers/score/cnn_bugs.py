@@ -213,4 +213,17 @@ BUGS = (
         needs="facts",
         source="seeded",
     ),
+    Bug(
+        "zeroed-just-before-the-step",
+        edits=(
+            (
+                "    optimizer.zero_grad()\n    error.backward()\n",
+                "    error.backward()\n    optimizer.zero_grad()\n",
+            ),
+        ),
+        kinds=("zero-grad", "optimizer", "not-learning"),
+        where=("",),
+        needs="facts",
+        source="llm.c #548",
+    ),
 )

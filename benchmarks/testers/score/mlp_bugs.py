@@ -251,4 +251,12 @@ BUGS = (
         needs="nothing",
         source="seeded",
     ),
+    Bug(
+        "swish-drops-what-comes-back",
+        edits=(("return grad * (s * (1 + x * (1 - s)))", "return s * (1 + x * (1 - s))"),),
+        kinds=("wrong-gradient",),
+        where=("blocks.0", "blocks.1", "blocks.2"),
+        needs="nothing",
+        source="seeded",
+    ),
 )

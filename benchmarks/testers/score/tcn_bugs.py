@@ -152,4 +152,20 @@ BUGS = (
         needs="facts",
         source="seeded",
     ),
+    Bug(
+        "level-of-the-first-batch",
+        edits=(
+            (
+                "        x = self.input(series",
+                "        if not hasattr(self, 'level'):\n"
+                "            self.level = series.mean((0, 1)).detach()\n"
+                "        series = series - self.level\n"
+                "        x = self.input(series",
+            ),
+        ),
+        kinds=("state-carried", "lost-state", "batch-leak"),
+        where=("",),
+        needs="nothing",
+        source="ccnn #14",
+    ),
 )
