@@ -51,14 +51,6 @@ BUGS = (
         source="PyTorchNLPBook #28",
     ),
     Bug(
-        "drop-path-for-the-whole-batch",
-        edits=(("x.new_empty(x.size(0), 1, 1, 1)", "x.new_empty(1, 1, 1, 1)"),),
-        kinds=("batch-leak",),
-        where=PATHS,
-        needs="facts",
-        source="seeded",
-    ),
-    Bug(
         "drop-path-not-rescaled-in-train",
         edits=(("return x * mask / keep", "return x * mask"),),
         kinds=("train-eval",),
@@ -219,6 +211,6 @@ BUGS = (
         kinds=("bad-input-data", "range"),
         where=("", "image"),
         needs="facts",
-        source="open_clip #915",
+        source="seeded",
     ),
 )
