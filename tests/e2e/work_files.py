@@ -47,6 +47,38 @@ def loss(output, batch):
 
 spec = ModelSpec(build=Net, batch=batch, loss=loss, task="classification", num_classes=3)
 """
+BLOCK = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(12), nn.LayerNorm(12)
+        self.qkv, self.out = nn.Linear(12, 36), nn.Linear(12, 12)
+        self.up, self.down = nn.Linear(12, 48), nn.Linear(48, 12)
+
+    def forward(self, x):
+        b, t, d = x.shape
+        q, k, v = self.qkv(self.norm1(x)).view(b, t, 3, 3, 4).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(y.transpose(1, 2).reshape(b, t, d))
+        return x + self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.places = nn.Embedding(31, 12), nn.Embedding(16, 12)
+        self.blocks = nn.Sequential(Block(), Block())
+        self.norm, self.head = nn.LayerNorm(12), nn.Linear(12, 31, bias=False)
+
+    def forward(self, input_ids):
+        x = self.tokens(input_ids) + self.places(torch.arange(input_ids.shape[1]))
+        return self.head(self.norm(self.blocks(x)))
+"""
 SUBJECTS = ("The cat", "A dog", "The old man", "My sister", "Nobody", "The rain")
 DOINGS = ("sleeps", "sings", "runs home", "writes a letter", "waits", "falls")
 PLACES = ("in the garden", "on Sunday", "by the river", "at night", "under a tree", "for hours")
@@ -61,6 +93,7 @@ def write_work(place):
     """Write the files that the calls of the verb table speak of."""
     (place / "recipe.toml").write_text(RECIPE)
     (place / "module.py").write_text(MODULE)
+    (place / "block.py").write_text(BLOCK)
     said = sentences()
     (place / "text").mkdir()
     for number in range(0, len(said), 12):

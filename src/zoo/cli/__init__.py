@@ -121,6 +121,12 @@ VERBS = {
         "{module}:spec --tier quick",
         "{module}:no_such_name",
     ),
+    "compare": Verb(
+        "zoo.cli.compare",
+        "hold a GPT-2, BERT, ViT or CLIP of your own against the family: which step differs first",
+        "{block}:Net --family gpt2",
+        "{module}:spec --family gpt2",
+    ),
     "info": Verb(
         "zoo.cli.info",
         "say what a checkpoint folder or a preset is: family, sizes, memory",
