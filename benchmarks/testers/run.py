@@ -48,15 +48,20 @@ def zoo(spec: ModelSpec) -> list[Said]:
     """Ask our own kit."""
     from zoo.testing.engine import check_model
 
-    return [
+    report = check_model(spec)
+    found = [
         Said(
-            severity=found.severity,
-            kinds=(found.kind,),
-            where=found.where,
-            check=found.check,
-            evidence=found.evidence,
+            severity=one.severity,
+            kinds=(one.kind,),
+            where=one.where,
+            check=one.check,
+            evidence=one.evidence,
         )
-        for found in check_model(spec).findings
+        for one in report.findings
+    ]
+    broken = [one for one in report.outcomes if one.status == "error"]
+    return found + [
+        Said(severity="error", kinds=(), check=one.check, evidence=one.reason) for one in broken
     ]
 
 
@@ -81,7 +86,9 @@ def judge(task: Task, said: Sequence[Said], spec: ModelSpec) -> dict[str, Any]:
         line |= {"needs": task.bug.needs, "source": task.bug.source}
         line |= {"right_kinds": list(task.bug.kinds), "right_places": list(task.bug.where)}
     if told and task.bug is not None:
-        line["right_kind"] = bool(set(told[0].kinds) & set(task.bug.kinds))
+        # "formula" came after the cases; it is the kind of a bug that only a reference shows
+        right = {*task.bug.kinds, *(["formula"] if task.bug.needs == "reference" else [])}
+        line["right_kind"] = bool(set(told[0].kinds) & right)
         line["right_place"] = place(told[0].where, task.bug.where, built(spec))
     return line
 
