@@ -11,7 +11,7 @@ BUGS = (
         kinds=("ignored-input", "mask", "padding-leak"),
         where=("", *LAYERS, "adjacency"),
         needs="nothing",
-        source="GAT #39",
+        source="seeded",
     ),
     Bug(
         "strangers-score-zero",
@@ -144,7 +144,7 @@ BUGS = (
         kinds=("unused-parameter", "detached"),
         where=LAYERS,
         needs="nothing",
-        source="solo-learn #135",
+        source="seeded",
     ),
     Bug(
         "absent-nodes-are-class-zero",

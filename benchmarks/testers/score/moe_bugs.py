@@ -168,6 +168,6 @@ BUGS = (
         kinds=("global-state", "hidden-rng", "no-train-noise"),
         where=MOES,
         needs="nothing",
-        source="super-resolution #3",
+        source="seeded",
     ),
 )

@@ -17,7 +17,7 @@ BUGS = (
         kinds=("causal-leak",),
         where=("", *BLOCKS),
         needs="facts",
-        source="TCN #8",
+        source="seeded",
     ),
     Bug(
         "padded-on-both-sides",
@@ -28,7 +28,7 @@ BUGS = (
         kinds=("causal-leak",),
         where=("", *BLOCKS),
         needs="facts",
-        source="DeepXi #23",
+        source="seeded",
     ),
     Bug(
         "chomps-the-past",
@@ -36,7 +36,7 @@ BUGS = (
         kinds=("causal-leak",),
         where=("", *BLOCKS, "network.0.chomp"),
         needs="facts",
-        source="TCN #8",
+        source="seeded",
     ),
     Bug(
         "dilation-forgotten",
@@ -44,7 +44,7 @@ BUGS = (
         kinds=("shape", "crash"),
         where=("", *BLOCKS),
         needs="nothing",
-        source="TCN #12",
+        source="seeded",
     ),
     Bug(
         "every-block-alike-in-reach",

@@ -224,7 +224,7 @@ BUGS = (
                 "        x = self.forward_features(pixel_values)\n",
             ),
         ),
-        kinds=("global-state",),
+        kinds=("global-state", "detached"),
         where=("",),
         needs="nothing",
         source="seeded",

@@ -9,7 +9,7 @@ BUGS = (
         kinds=("detached",),
         where=("", "vq", "encoder"),
         needs="facts",
-        source="taming-transformers #35",
+        source="seeded",
     ),
     Bug(
         "codebook-cut-off",
