@@ -147,12 +147,12 @@ def with_gradient(output: Any) -> list[str]:
     return [path for path, x in tensors(output).items() if x.requires_grad]
 
 
-def backward(value: Tensor, at: Sequence[Tensor]) -> list[Tensor | None]:
-    """Give the gradients of a number, dense; `.grad` is left empty."""
+def backward(value: Tensor, at: Sequence[Tensor], *, again: bool = False) -> list[Tensor | None]:
+    """Give the gradients of a number, dense; `.grad` is left empty. `again` keeps the graph."""
     for x in at:
         x.grad = None
     if value.requires_grad:
-        value.backward()
+        value.backward(retain_graph=again)
     found = []
     for x in at:
         g = x.grad

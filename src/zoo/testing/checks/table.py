@@ -3,6 +3,7 @@
 from zoo.testing.checks import (
     accumulating,
     batches,
+    flow,
     formula,
     losses,
     memory,
@@ -24,6 +25,7 @@ from zoo.testing.engine import Check
 
 FILES = (
     running,
+    flow,
     memory_inputs,
     memory,
     modes,

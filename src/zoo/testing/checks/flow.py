@@ -1,0 +1,196 @@
+"""Whether a gradient reaches every parameter that asks for one, and none that is frozen.
+
+A zero at initialisation means nothing (a last layer begins at zero), so weights that hide nothing
+are tried too, over several batches, in train and in eval mode, for the loss and for every output.
+What is left has no gradient at all. If the output moves with it, its gradient is cut; if not, it is
+not used: then the code of the class that owns it says whether it could be.
+"""
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from zoo.testing.blame import user_line
+from zoo.testing.checks.flow_frozen import frozen
+from zoo.testing.checks.flow_runs import Seen, look_as_built, look_at_bench, nonzero
+from zoo.testing.checks.flow_unused import common, unused
+from zoo.testing.checks.running import raised_at
+from zoo.testing.checks.slopes import declared, diagnosis, excused, probe_of_model
+from zoo.testing.checks.slopes_local import Probe
+from zoo.testing.engine import Check, NotApplicable
+from zoo.testing.finding import Finding, Severity
+from zoo.testing.subject import Subject
+
+
+def check_gradient_flow(subject: Subject) -> Iterable[Finding]:
+    """Follow gradients to every parameter: none cut, none unused, none frozen by mistake."""
+    seen, module = Seen(), subject.fresh(train=True)
+    for attempt in range(2):
+        try:
+            look_as_built(subject, seen, module, subject.seed + attempt)
+        except Exception as error:
+            yield backward_raised(error, attempt)
+            return
+    if not any(p.requires_grad for p in module.parameters()):
+        yield from frozen(subject, module, seen)
+        if not list(module.parameters()):
+            raise NotApplicable("the model has no parameters")
+        return
+    search(subject, seen)
+    nothing = nothing_from_loss(subject, seen)
+    yield from nothing
+    yield from frozen(subject, module, seen)
+    if not nothing:
+        yield from dead(subject, module, seen)
+
+
+def search(subject: Subject, seen: Seen) -> None:
+    """Run until every parameter has had a gradient, or five runs have shown none."""
+    for train, seed in ((True, None), (False, None), (True, 1), (False, 2), (True, 3)):
+        if not seen.dead() and (seen.by_loss or not seen.loss_seen):
+            return
+        try:
+            look_at_bench(
+                subject.bench(train=train), None if seed is None else subject.seed + seed, seen
+            )
+        except Exception:
+            continue  # such weights are not bearable for the loss
+
+
+def backward_raised(error: Exception, attempt: int) -> Finding:
+    """Describe a training step that raises."""
+    said = (str(error).splitlines() or [""])[0][:300]
+    twice = attempt and "backward through the graph a second time" in str(error)
+    return Finding(
+        kind="state-carried" if twice else "crash",
+        severity="fail",
+        where="",
+        line=raised_at(error) or user_line(),
+        evidence=f"forward and backward number {attempt + 1} in train mode raised "
+        f"{type(error).__name__}: {said}",
+        explanation="what the model keeps from one call still hangs on that call's graph"
+        if twice
+        else "the model cannot be trained on such a batch",
+        fix="detach what is kept between calls, or reset it before each"
+        if twice
+        else "make forward, loss and loss.backward() work in train mode; work on copies where "
+        "a tensor that backward needs is changed in place",
+    )
+
+
+def nothing_from_loss(subject: Subject, seen: Seen) -> list[Finding]:
+    """Report a loss that gives no gradient to any parameter."""
+    if not seen.loss_seen or seen.by_loss:
+        return []
+    if not seen.alive and any(c.kind == "detached" for c in diagnosis(subject).causes):
+        return []  # the output itself is cut off
+    return [
+        Finding(
+            kind="detached" if loss_moves(subject) else "loss-constant",
+            severity="fail",
+            where="",
+            evidence=f"over {seen.runs} runs with other weights and batches the loss gives no "
+            "parameter a gradient, while the output does"
+            if seen.alive
+            else f"over {seen.runs} runs neither the loss nor the output gives any gradient",
+            explanation="nothing is learnt: the graph between the loss and the model is cut "
+            "(item(), detach(), torch.tensor(x), argmax), or the loss does not read the output",
+            fix="compute the loss from the output with differentiable functions alone",
+        )
+    ]
+
+
+def loss_moves(subject: Subject) -> bool:
+    """Say whether the loss changes with the weights."""
+    values = []
+    for stress in (True, False):
+        bench = subject.bench(train=False, stress=stress)
+        values.append(float(bench.loss(bench.batch(3)).detach().sum()))
+    return values[0] != values[1]
+
+
+def dead(subject: Subject, module: nn.Module, seen: Seen) -> Iterable[Finding]:
+    """Report parameters that no gradient reaches: cut off, or not used."""
+    spec = subject.spec
+    left = {
+        name
+        for name in seen.dead()
+        if not declared(name, spec.unused_ok) and not declared(name, spec.frozen)
+    }
+    if not left:
+        return
+    moving = moved_by(subject, left)
+    yield from cut_off(subject, moving, seen)
+    yield from unused(subject, module, left - moving, seen)
+
+
+def moved_by(subject: Subject, names: set[str]) -> set[str]:
+    """Give the parameters along which the output has a slope, though autograd gives none.
+
+    Those that get a gradient once all cuts are taken back are known by one more run.
+    """
+    found: set[str] = set()
+    for train in (True, False):
+        bench = subject.bench(train=train)
+        trained = {n: p for n, p in bench.module.named_parameters() if n in names - found}
+        try:
+            probe = probe_of_model(bench, bench.batch(3), trained, {})
+            none: list[Tensor | None] = [None] * len(trained)
+            if probe is None or not probe.slope(none).wrong():
+                continue
+            found |= back_again(probe)
+            rest = [i for i, name in enumerate(probe.names) if name not in found]
+            if rest and probe.slope(none, rest).wrong():
+                found |= {probe.names[i] for i in rest if probe.slope(none, [i]).wrong()}
+        except Exception:
+            continue
+    return found
+
+
+def back_again(probe: Probe) -> set[str]:
+    """Give the names that have a gradient once all cuts are taken back."""
+    try:
+        gradients, _ = probe.gradients(None)
+    except Exception:
+        return set()
+    return nonzero(probe.names, gradients)
+
+
+def cut_off(subject: Subject, moving: set[str], seen: Seen) -> Iterable[Finding]:
+    """Report parameters that the output moves with although no gradient comes back."""
+    if not moving or subject.spec.stop_gradient is True:
+        return
+    causes = [c for c in diagnosis(subject).causes if c.kind == "detached"]
+    if any(excused(c, subject) for c in causes) and all(excused(c, subject) for c in causes):
+        return
+    worst: Severity = "warn"
+    if any(c.severity == "info" for c in causes):
+        worst = "info"
+    where, line = common(moving), ""
+    for cause in causes:
+        if cause.severity == "fail":
+            worst, where, line = "fail", cause.where, cause.line
+            break
+    names = sorted(moving)
+    yield Finding(
+        kind="detached",
+        severity=worst,
+        where=where,
+        line=line,
+        evidence=f"over {seen.runs} runs {', '.join(names[:4])}"
+        + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        + " got no gradient, or only zeros, but the output changes when they are changed",
+        explanation="they ask for a gradient and take part in the output, so the graph between "
+        "them and the output is cut: they are never trained",
+        fix="remove the detach, .data, no_grad, item or argmax between them and the output; if "
+        "the cut is meant, set requires_grad=False and declare them in frozen=[...]",
+    )
+
+
+ROWS = (
+    Check(
+        name="gradient_flow",
+        run=check_gradient_flow,
+        about="a gradient reaches every parameter that asks for one, and no frozen one",
+    ),
+)
