@@ -107,7 +107,7 @@ BUGS = (
         "image-rescaled-in-place",
         edits=(("self.encoder(2 * image - 1)", "self.encoder(image.mul_(2).sub_(1))"),),
         kinds=("input-mutated",),
-        where=("", "image"),
+        where=("",),
         needs="nothing",
         source="seeded",
     ),

@@ -72,7 +72,10 @@ BUGS = (
     Bug(
         name="norm-without-the-mean",
         edits=(("return self.weight * (x - mean) *", "return self.weight * x *"),),
-        kinds=("range", "init"),
+        kinds=(
+            "formula",
+            "init",
+        ),
         where=NORMS,
         needs="reference",
         source="seeded",
@@ -89,7 +92,7 @@ BUGS = (
         name="token-types-forgotten",
         edits=(("self.types(token_type_ids)", "self.types(torch.zeros_like(token_type_ids))"),),
         kinds=("ignored-input",),
-        where=("token_type_ids", "embeddings", "embeddings.types", ""),
+        where=("embeddings", "embeddings.types", ""),
         needs="nothing",
         source="seeded",
     ),
@@ -164,7 +167,11 @@ BUGS = (
     Bug(
         name="scores-not-scaled",
         edits=(("attn_mask=mask,", "attn_mask=mask,\n            scale=1.0,"),),
-        kinds=("range", "saturated", "init"),
+        kinds=(
+            "formula",
+            "saturated",
+            "init",
+        ),
         where=ATTENTION,
         needs="reference",
         source="mlc-llm #3426",
@@ -177,7 +184,11 @@ BUGS = (
                 "self.norm1(self.dropout(self.attention(x, mask)))",
             ),
         ),
-        kinds=("range", "vanishing", "collapsed"),
+        kinds=(
+            "formula",
+            "vanishing",
+            "collapsed",
+        ),
         where=LAYERS,
         needs="reference",
         source="seeded",
@@ -185,7 +196,7 @@ BUGS = (
     Bug(
         name="relu-for-gelu",
         edits=(("self.down(F.gelu(self.up(x)))", "self.down(F.relu(self.up(x)))"),),
-        kinds=("range",),
+        kinds=("formula",),
         where=LAYERS,
         needs="reference",
         source="open_clip #771",
@@ -207,7 +218,7 @@ BUGS = (
         name="unknown-ids-clamped",
         edits=(("self.tokens(input_ids)", "self.tokens(input_ids.clamp(0, VOCAB - 1))"),),
         kinds=("accepts-bad-input",),
-        where=("", "embeddings", "embeddings.tokens", "input_ids"),
+        where=("", "embeddings", "embeddings.tokens"),
         needs="facts",
         source="seeded",
     ),
@@ -232,7 +243,7 @@ BUGS = (
         edits=(
             ("var = (x - mean).pow(2).mean(-1, keepdim=True)", "var = x.var(-1, keepdim=True)"),
         ),
-        kinds=("range",),
+        kinds=("formula",),
         where=NORMS,
         needs="reference",
         source="seeded",
@@ -240,7 +251,7 @@ BUGS = (
     Bug(
         "head-without-activation",
         edits=(("self.norm(F.gelu(self.dense(x)))", "self.norm(self.dense(x))"),),
-        kinds=("range",),
+        kinds=("formula",),
         where=("head",),
         needs="reference",
         source="seeded",
@@ -248,7 +259,7 @@ BUGS = (
     Bug(
         "no-activation",
         edits=(("self.down(F.gelu(self.up(x)))", "self.down(self.up(x))"),),
-        kinds=("range",),
+        kinds=("formula",),
         where=LAYERS,
         needs="reference",
         source="seeded",

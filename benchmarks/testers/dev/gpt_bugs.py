@@ -177,7 +177,10 @@ BUGS = (
     Bug(
         "scaled-by-the-whole-width",
         edits=(("math.sqrt(k.size(-1))", "math.sqrt(c)"),),
-        kinds=("range", "init"),
+        kinds=(
+            "formula",
+            "init",
+        ),
         where=ATTENTION,
         needs="reference",
         source="train-llm-from-scratch #3",
@@ -185,7 +188,7 @@ BUGS = (
     Bug(
         "no-activation",
         edits=(('F.gelu(self.c_fc(x), approximate="tanh")', "self.c_fc(x)"),),
-        kinds=("range",),
+        kinds=("formula",),
         where=MLPS,
         needs="reference",
         source="seeded",
@@ -195,7 +198,11 @@ BUGS = (
         edits=(
             ("x = x + self.drop(self.mlp(self.ln_2(x)))", "x = self.drop(self.mlp(self.ln_2(x)))"),
         ),
-        kinds=("range", "vanishing", "init"),
+        kinds=(
+            "formula",
+            "vanishing",
+            "init",
+        ),
         where=("h.0", "h.1"),
         needs="reference",
         source="seeded",
@@ -263,7 +270,7 @@ BUGS = (
     Bug(
         "residual-of-the-normed",
         edits=(("        x = x + self.drop(a)\n", "        x = self.ln_1(x) + self.drop(a)\n"),),
-        kinds=("range",),
+        kinds=("formula",),
         where=("h.0", "h.1"),
         needs="reference",
         source="seeded",
@@ -271,7 +278,10 @@ BUGS = (
     Bug(
         "keys-read-as-values",
         edits=(("y = att @ v  #", "y = att @ k  #"),),
-        kinds=("unused-parameter", "range"),
+        kinds=(
+            "formula",
+            "unused-parameter",
+        ),
         where=ATTENTION,
         needs="reference",
         source="seeded",
@@ -284,7 +294,7 @@ BUGS = (
                 "x = self.ln_2(x + self.drop(self.mlp(x)))",
             ),
         ),
-        kinds=("range",),
+        kinds=("formula",),
         where=("h.0", "h.1"),
         needs="reference",
         source="pytorch #55270",

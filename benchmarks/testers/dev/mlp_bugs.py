@@ -230,7 +230,7 @@ BUGS = (
         "labels-count-from-one",
         edits=(("torch.randint(0, CLASSES, (size,))", "torch.randint(1, CLASSES + 1, (size,))"),),
         kinds=("bad-input-data", "crash"),
-        where=("", "label"),
+        where=("",),
         needs="nothing",
         source="seeded",
     ),

@@ -29,7 +29,7 @@ BUGS = (
         "summary-of-the-padding",
         edits=(("self.rnn(packed)", "self.rnn(x)"),),
         kinds=("ignored-input", "padding-leak"),
-        where=("lengths", "reader", "reader.rnn", ""),
+        where=("reader", "reader.rnn", ""),
         needs="nothing",
         source="ray #21392",
     ),
@@ -128,7 +128,7 @@ BUGS = (
     Bug(
         "value-broadcast-against-target",
         edits=(("self.value(summary).squeeze(1)", "self.value(summary)"),),
-        kinds=("loss-shape",),
+        kinds=("loss-shape", "shape"),
         where=("", "value"),
         needs="nothing",
         source="pytorch #16045",

@@ -30,7 +30,7 @@ BUGS = (
             ("return (image - mean) / (std + 1e-3)", "return image.sub_(mean).div_(std + 1e-3)"),
         ),
         kinds=("input-mutated",),
-        where=("", "image"),
+        where=("",),
         needs="nothing",
         source="seeded",
     ),

@@ -12,7 +12,10 @@ BUGS = (
     Bug(
         "patches-not-permuted",
         edits=(("        x = x.permute(0, 2, 4, 1, 3, 5)  # B, H / p, W / p, C, p, p\n", ""),),
-        kinds=("range", "receptive-field"),
+        kinds=(
+            "formula",
+            "receptive-field",
+        ),
         where=("patch_embed",),
         needs="reference",
         source="seeded",
@@ -20,7 +23,10 @@ BUGS = (
     Bug(
         "scaled-by-the-whole-width",
         edits=(("self.scale = self.head_dim**-0.5", "self.scale = dim**-0.5"),),
-        kinds=("range", "init"),
+        kinds=(
+            "formula",
+            "init",
+        ),
         where=ATTN,
         needs="reference",
         source="ViT-CIFAR #11",
@@ -28,7 +34,10 @@ BUGS = (
     Bug(
         "divided-by-the-scale",
         edits=(("(q * self.scale) @", "(q / self.scale) @"),),
-        kinds=("range", "saturated"),
+        kinds=(
+            "formula",
+            "saturated",
+        ),
         where=ATTN,
         needs="reference",
         source="perceiver-io #9",
@@ -36,7 +45,10 @@ BUGS = (
     Bug(
         "softmax-over-the-queries",
         edits=(("attn.softmax(dim=-1)", "attn.softmax(dim=-2)"),),
-        kinds=("range", "mask"),
+        kinds=(
+            "formula",
+            "mask",
+        ),
         where=ATTN,
         needs="reference",
         source="nerminnuraydogan/vision-transformer #1",
@@ -52,7 +64,10 @@ BUGS = (
     Bug(
         "heads-merged-without-transpose",
         edits=(("(attn @ v).transpose(1, 2).reshape(B, N, C)", "(attn @ v).reshape(B, N, C)"),),
-        kinds=("range", "receptive-field"),
+        kinds=(
+            "formula",
+            "receptive-field",
+        ),
         where=ATTN,
         needs="reference",
         source="QAnet-pytorch #2",
@@ -141,7 +156,7 @@ BUGS = (
     Bug(
         "no-activation",
         edits=(("self.drop(self.act(self.fc1(x)))", "self.drop(self.fc1(x))"),),
-        kinds=("range",),
+        kinds=("formula",),
         where=MLP,
         needs="reference",
         source="seeded",
@@ -151,7 +166,11 @@ BUGS = (
         edits=(
             ("self.norm1 = nn.LayerNorm(dim, eps=1e-6)", "self.norm1 = nn.LayerNorm(dim, eps=1e6)"),
         ),
-        kinds=("vanishing", "range", "init"),
+        kinds=(
+            "formula",
+            "vanishing",
+            "init",
+        ),
         where=tuple(f"{b}.norm1" for b in BLOCKS),
         needs="reference",
         source="transformers #19305",
@@ -164,7 +183,7 @@ BUGS = (
                 "        x = self.norm1(x)\n        x = x + self.drop_path(self.attn(x))\n",
             ),
         ),
-        kinds=("range",),
+        kinds=("formula",),
         where=BLOCKS,
         needs="reference",
         source="seeded",
