@@ -10,7 +10,7 @@ from torch import nn
 class Said:
     """One complaint. `kinds` are zoo's names of bugs that it can be read as."""
 
-    severity: str  # "fail", "warn" or "info"
+    severity: str  # "fail", "warn", "info"; "error" where a check itself broke
     kinds: tuple[str, ...]
     where: str = ""
     check: str = ""
