@@ -151,7 +151,8 @@ def functions_of(wrong: Wrong, part: nn.Module) -> list[Used]:
 
 def judged(used: Used) -> Judged | None:
     """Say what is wrong with a Function's backward; None where it is right or cannot run alone."""
-    name, line = used.function.__name__, line_of(used.function)
+    name = getattr(used.function, "__name__", str(used.function))
+    line = line_of(used.function)
     try:
         probe = probe_of_function(used)
         gradients = backward(probe.scalar(), probe.at)
@@ -194,7 +195,7 @@ def identical(used: Used) -> bool:
     """Say whether forward gives one of its inputs back, number for number."""
     with torch.no_grad():
         given = [wide(x) for x in used.args]
-        output = used.function.apply(*given)
+        output = getattr(used.function, "apply", used.function)(*given)
     if not isinstance(output, Tensor):
         return False
     return any(
@@ -205,7 +206,10 @@ def identical(used: Used) -> bool:
 
 def inspect_file(function: Any) -> str:
     """Give the file that a class stands in."""
-    return getattr(sys.modules.get(function.__module__), "__file__", None) or ""
+    return (
+        getattr(sys.modules.get(getattr(function, "__module__", None) or ""), "__file__", None)
+        or ""
+    )
 
 
 def line_of(function: Any) -> str:
@@ -214,4 +218,5 @@ def line_of(function: Any) -> str:
     code = getattr(inspect.unwrap(method), "__code__", None) if method is not None else None
     if code is None:
         return ""
-    return f"{Path(code.co_filename).name}:{code.co_firstlineno} {function.__name__}.backward"
+    name = getattr(function, "__name__", str(function))
+    return f"{Path(code.co_filename).name}:{code.co_firstlineno} {name}.backward"
