@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from zoo.testing.blame import Place
+from zoo.testing.checks.influence_blame import blame, blame_rows, owner
 from zoo.testing.checks.influence_tools import (
     Batch,
     Rig,
-    blame_rows,
     gap,
     inputs_by_batch,
     rows_in,
@@ -149,15 +149,6 @@ def leak(
     )
 
 
-def owner(rig: Rig, place: Place | None) -> str:
-    """Give the module whose code is wrong: of torch's attention and RNNs the one that built it."""
-    if place is None:
-        return ""
-    if isinstance(module_at(rig, place.where), nn.MultiheadAttention | nn.RNNBase):
-        return place.where.rpartition(".")[0]
-    return place.where
-
-
 def blame_exchange(rig: Rig, batch: Batch, keep: int) -> Place | None:
     """Find where the exchange of one row first moves another."""
     size = rows_in(rig, batch)
@@ -198,10 +189,12 @@ def moved(rig: Rig, batch: Batch) -> Finding | None:
         apart = gap(x.index_select(axis, torch.tensor(order)), y, scale_of(x))
         if apart <= rig.bench.bound:
             continue
+        place = blame_order(rig, batch, order)
         return Finding(
             kind="batch-leak",
             severity="fail",
-            where="",
+            where=owner(rig, place),
+            line=place.line if place else "",
             evidence=(
                 f"rows were given in the order {order}; output {path or 'output'!r} did not come "
                 f"back in that order: {apart:.2g} of its scale apart"
@@ -216,6 +209,19 @@ def moved(rig: Rig, batch: Batch) -> Finding | None:
             ),
         )
     return None
+
+
+def blame_order(rig: Rig, batch: Batch, order: list[int]) -> Place | None:
+    """Find where rows first do not come in the order in which they were given."""
+    size, index = len(order), torch.tensor(order)
+
+    def wrong(a: Tensor, b: Tensor) -> bool:
+        if a.shape != b.shape or not a.is_floating_point():
+            return False
+        fits = [axis for axis in range(min(a.dim(), 2)) if a.shape[axis] == size]
+        return len(fits) == 1 and rig.differ(a.index_select(fits[0], index), b)
+
+    return blame(rig, batch, take_rows(rig, batch, order), wrong)
 
 
 def alone(rig: Rig, batch: Batch) -> Finding | None:

@@ -4,7 +4,7 @@ Everything is compared on a bench, in float64 under stress weights, so that "doe
 equal to rounding and a real dependence lies orders of magnitude above it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,7 +12,6 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from zoo.testing.blame import Place, Recording, first_wrong, record
 from zoo.testing.engine import NotApplicable
 from zoo.testing.spec import Input
 from zoo.testing.stress import Bench, apart
@@ -34,6 +33,7 @@ class Layout:
     noisy: bool = False  # another seed gives other numbers in eval mode
     positions: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
     # input -> output -> (axis, how many positions longer than the input)
+    pooled: dict[str, set[str]] = field(default_factory=dict)  # input -> outputs of one size
 
 
 LAYOUTS: WeakKeyDictionary[Subject, Layout] = WeakKeyDictionary()
@@ -47,6 +47,8 @@ class Rig:
         self.bench: Bench = subject.bench(train=train)
         self.facts = subject.facts
         self.layout = layout_of(subject, self)
+        if self.layout.stateful and not subject.spec.stateful:
+            raise NotApplicable("one call changes the next, so calls cannot be compared")
         self.small = subject.built.count <= SMALL
 
     def __call__(self, batch: Mapping[str, Any], seed: int = 0) -> dict[str, Tensor]:
@@ -111,8 +113,12 @@ def look(subject: Subject, bench: Bench) -> Layout:
     batch = bench.batch(3)
     first, again = real(bench(batch)), real(bench(batch))
     found = Layout(stateful=any(apart(first[n], again[n]) > bench.bound for n in first))
-    if subject.spec.stateful:
-        found.stateful = True
+    second = bench.batch(3, 5)
+    used, unused = real(bench(second)), real(subject.bench()(second))
+    found.stateful |= any(
+        apart(x, unused.get(n, x)) > bench.bound for n, x in used.items() if n in unused
+    )
+    found.stateful |= bool(subject.spec.stateful)
     other = real(bench(batch, seed=1))
     found.noisy = any(apart(first[n], other.get(n, first[n])) > bench.bound for n in first)
     shapes: dict[str, dict[int, tuple[int, ...]]] = {n: {3: tuple(first[n].shape)} for n in first}
@@ -162,6 +168,7 @@ def positions_of(rig: Rig, name: str, axis: int) -> dict[str, tuple[int, int]]:
     batch = rig.batch(3)
     length = batch[name].shape[axis]
     found: dict[str, tuple[int, int]] = {}
+    pooled = rig.layout.pooled.setdefault(name, set())
     short = rig.tried(cut_positions(rig, batch, name, axis, 0, length - 1)) if length > 2 else None
     if short is not None:
         whole = rig(batch)
@@ -169,6 +176,8 @@ def positions_of(rig: Rig, name: str, axis: int) -> dict[str, tuple[int, int]]:
             y = short.get(path)
             if y is None or y.dim() != x.dim():
                 continue
+            if x.shape == y.shape:
+                pooled.add(path)
             fits = [
                 a
                 for a in range(x.dim())
@@ -183,9 +192,10 @@ def positions_of(rig: Rig, name: str, axis: int) -> dict[str, tuple[int, int]]:
 def sequence_axis(rig: Rig, name: str) -> int | None:
     """Give the axis of positions of an input; of a float (b, t, d) the middle one is tried."""
     known = rig.input(name)
-    if known.sequence_axis is not None:
-        return known.sequence_axis
-    return None
+    if known.sequence_axis is None and known.kind == "labels" and known.batch_axis == 0:
+        x = rig.batch(3)[name]  # forward reads what it is to tell: a decoder's own past
+        return 1 if x.dim() == 2 and not x.is_floating_point() else None
+    return known.sequence_axis
 
 
 def cut_positions(rig: Rig, batch: Batch, name: str, axis: int, start: int, stop: int) -> Batch:
@@ -274,7 +284,26 @@ def full_mask(rig: Rig, batch: Batch) -> Batch:
         x = found[name]
         if known.kind in ("tokens", "targets") and known.pad_id is not None:
             found[name] = filled(x, x != known.pad_id)
+    lengths = lengths_of(rig)
+    if lengths is not None:
+        found[lengths] = torch.full_like(found[lengths], most_of(rig, lengths))
     return found
+
+
+def lengths_of(rig: Rig) -> str | None:
+    """Give the input that says how long each row is: whole numbers (b,), named so."""
+    for name, known in rig.facts.inputs.items():
+        x = rig.batch(3)[name]
+        plain = x.dim() == 1 and not x.is_floating_point() and known.batch_axis == 0
+        if plain and ("length" in name or name.endswith(("_lens", "_len"))):
+            return name
+    return None
+
+
+def most_of(rig: Rig, name: str) -> int:
+    """Give the largest of the lengths, or what was declared."""
+    high = rig.input(name).high
+    return int(high) if high is not None else max(int(rig.batch(5, s)[name].max()) for s in (0, 1))
 
 
 def kept(mask: Tensor, known: Input) -> Tensor:
@@ -303,55 +332,16 @@ def spread_out(length: int, most: int) -> list[int]:
     return sorted({round(k * step) for k in range(most)})
 
 
-def blame_rows(rig: Rig, one: Batch, other: Batch) -> Place | None:
-    """Find where two batches that differ in one row first differ in more; rows may be sorted."""
-    size = rows_in(rig, one)
-
-    def wrong(a: Tensor, b: Tensor) -> bool:
-        if a.shape != b.shape or not a.is_floating_point():
-            return False
-        fits = [axis for axis in range(min(a.dim(), 2)) if a.shape[axis] == size]
-        if len(fits) != 1:
-            return False
-        scale = scale_of(a)
-        pairs = zip(a.unbind(fits[0]), b.unbind(fits[0]), strict=True)
-        return sum(rig.differ(x, y, scale) for x, y in pairs) > 1
-
-    return blame(rig, one, other, wrong)
-
-
-def blame_positions(
-    rig: Rig, one: Batch, other: Batch, length: int, keep: Callable[[Tensor, int], Tensor]
-) -> Place | None:
-    """Find where positions that must agree first part; `keep(x, axis)` cuts them out."""
-    size = rows_in(rig, one)
-
-    def wrong(a: Tensor, b: Tensor) -> bool:
-        if a.shape != b.shape or not a.is_floating_point() or not 2 <= a.dim() <= 3:
-            return False
-        if a.shape[1] == length:
-            return rig.differ(keep(a, 1), keep(b, 1))
-        if a.shape[0] == length and a.shape[1] == size:
-            return rig.differ(keep(a, 0), keep(b, 0))
-        return False
-
-    return blame(rig, one, other, wrong)
-
-
-def blame(
-    rig: Rig, one: Batch, other: Batch, wrong: Callable[[Tensor, Tensor], bool]
-) -> Place | None:
-    """Record two runs and find the first step that is wrong; None where recording fails."""
-    try:
-        return first_wrong(recorded(rig, one), recorded(rig, other), wrong)
-    except Exception:
-        return None
-
-
-def recorded(rig: Rig, batch: Batch) -> Recording:
-    """Record a run of a fresh bench."""
-    bench = rig.subject.bench(train=rig.train)
-    return record(bench.module, lambda: bench.run(batch))
+def by_row(rig: Rig, outputs: Mapping[str, Tensor], size: int) -> dict[str, Tensor]:
+    """Give every output as (rows, numbers); of rows against rows the diagonal."""
+    found = {}
+    for path, x in outputs.items():
+        axis = rig.layout.rows.get(path)
+        if axis is not None and x.dim() > axis and x.shape[axis] == size:
+            found[path] = x.movedim(axis, 0).reshape(size, -1)
+        elif path in rig.layout.squares and x.dim() == 2 and x.shape == (size, size):
+            found[path] = x.diagonal()[:, None]
+    return found
 
 
 def inputs_by_batch(rig: Rig) -> Iterator[str]:

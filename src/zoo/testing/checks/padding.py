@@ -1,0 +1,297 @@
+"""Whether padding stays without effect: on either side, of any amount, whatever it holds."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from zoo.testing.blame import Place
+from zoo.testing.checks.influence_blame import owner, recorded
+from zoo.testing.checks.influence_tools import Batch, Rig, gap, positions_of, scale_of
+from zoo.testing.checks.padding_tools import (
+    PROPER,
+    Padded,
+    Window,
+    blame_windows,
+    cut_to,
+    pad,
+    padded_inputs,
+    whole,
+    worst,
+)
+from zoo.testing.engine import Check, NotApplicable
+from zoo.testing.finding import Finding, Severity
+from zoo.testing.subject import Subject
+
+WHY = "a row would get another answer for standing beside a longer one"
+
+
+def check_padding(subject: Subject) -> Iterator[Finding]:
+    """Prove that padding changes neither real positions nor pooled outputs."""
+    rig = Rig(subject)
+    tried = False
+    for padded in padded_inputs(rig):
+        if padded.length < 3:
+            continue
+        found = list(of_one(rig, padded))
+        tried = True
+        yield from found
+    if not tried:
+        raise NotApplicable("the padded inputs are too short")
+
+
+def of_one(rig: Rig, padded: Padded) -> Iterator[Finding]:
+    """Check one padded input: its worst failure is told, the sides in order."""
+    batch = whole(rig, padded)
+    side = rig.subject.spec.padding_side
+    if padded.how == "mask" and rig.tried(pad(rig, padded, batch, count(padded), "right")) is None:
+        return
+    for one in ("right", "left"):
+        if one == "right" and side == "left":
+            continue
+        if one == "left" and (side == "right" or padded.how == "lengths"):
+            continue
+        found = content(rig, padded, batch, one) or amount(rig, padded, batch, one)
+        if found is not None:
+            yield replace(found, severity=severity(rig, padded, one, found))
+            return
+
+
+def count(padded: Padded) -> int:
+    """Choose how many positions are real."""
+    return max(1, padded.length - max(1, padded.length // 3))
+
+
+def severity(rig: Rig, padded: Padded, side: str, found: Finding) -> Severity:
+    """Judge a leak: a failure where padding was promised to be without effect on this side."""
+    said = rig.subject.spec.padding_side
+    if side == "left":
+        return "fail" if said in ("left", "both") else "warn"
+    if padded.how == "id":
+        return "fail" if said is not None or derived(rig, padded) else "warn"
+    if padded.declared:
+        return "fail"
+    return "fail" if found.kind == "mask" and padded.name in PROPER else "warn"
+
+
+def derived(rig: Rig, padded: Padded) -> bool:
+    """Say whether the model compares the ids with the padding id: a mask of its own making."""
+    given = pad(rig, padded, whole(rig, padded), count(padded), "right")
+    ids, known = given[padded.name], rig.input(padded.name)
+    is_pad = ids == known.pad_id
+    try:
+        steps = recorded(rig, given).steps
+    except Exception:
+        return False
+    masks = [x for s in steps if s.name in ("eq", "ne", "__eq__", "__ne__") for x in s.tensors]
+    masks = [x.flatten() for x in masks if x.numel() == is_pad.numel() and x.dtype == torch.bool]
+    flat = is_pad.flatten()
+    return any(torch.equal(x, flat) or torch.equal(x, ~flat) for x in masks)
+
+
+def content(rig: Rig, padded: Padded, batch: Batch, side: str) -> Finding | None:
+    """Change what stands under the mask."""
+    if padded.how == "id":
+        return None
+    n = count(padded)
+    start = padded.length - n if side == "left" else 0
+    window = Window(padded.length, start, n)
+    base = pad(rig, padded, batch, n, side)
+    for turn in (1, 2):
+        other = pad(rig, padded, batch, n, side, fill=turn)
+        found = worst(rig, padded, base, other, window, window)
+        if found is None or found[0] <= rig.bench.bound:
+            continue
+        place = blame_windows(rig, base, other, window, window)
+        if inverted(rig, padded, base, window):
+            return inverted_finding(padded, found, owner(rig, place), place)
+        done = (
+            f"with the last {padded.length - n} of {padded.length} positions hidden by "
+            f"{padded.name}"
+            if side == "right"
+            else f"with the first {padded.length - n} of {padded.length} positions hidden by "
+            f"{padded.name}"
+        )
+        evidence = (
+            f"{done}, other values of {padded.content[0]} there moved output "
+            f"{found[1] or 'output'!r} at real positions by {found[0]:.2g} of its scale"
+        )
+        return leak(evidence, owner(rig, place), place, soft=found[0] < 1e-3)
+    return None
+
+
+def inverted(rig: Rig, padded: Padded, base: Batch, window: Window) -> bool:
+    """Say whether real positions hide from each other while hidden ones are seen."""
+    name = padded.content[0]
+    x = base[name].clone()
+    place = window.start
+    if window.count < 2:
+        return False
+    there = x.select(padded.axis, place)
+    there.copy_(base[name].select(padded.axis, place + 1))
+    rest = Window(window.length, place + 1, window.count - 1)
+    if torch.equal(x, base[name]):
+        return False
+    seen = worst(rig, padded, base, {**base, name: x}, rest, rest, only_placed=True)
+    return seen is not None and seen[0] <= rig.bench.bound
+
+
+def inverted_finding(
+    padded: Padded, found: tuple[float, str], where: str, place: Place | None
+) -> Finding:
+    """Make the finding of a mask that says the opposite."""
+    return Finding(
+        kind="mask",
+        severity="fail",
+        where=where,
+        line=place.line if place else "",
+        evidence=(
+            f"values hidden by {padded.name} moved output {found[1] or 'output'!r} by "
+            f"{found[0]:.2g} of its scale, while other real positions did not matter at all: the "
+            "mask is inverted"
+        ),
+        explanation="the model reads the padding and hides the text from itself",
+        fix=(
+            "invert the mask where this module uses it: F.scaled_dot_product_attention lets True "
+            "through, nn.MultiheadAttention's key_padding_mask and masked_fill hide True"
+        ),
+    )
+
+
+def leak(evidence: str, where: str, place: Place | None, *, soft: bool) -> Finding:
+    """Make the finding of padding that is seen."""
+    name = place.name if place else ""
+    if soft:
+        fix = "the mask is soft: hide scores with -inf or torch.finfo(dtype).min, before softmax"
+    elif name in ("mean", "sum", "amax", "max", "std", "var"):
+        fix = "this reduction runs over padding too: mask it, and divide by the number of real ones"
+    elif name in ("reshape", "view", "flatten", "transpose"):
+        fix = "this reshape mixes positions with heads or channels: transpose the axes first"
+    else:
+        fix = (
+            "hide padded keys before the softmax, in every layer, along the axis of keys: "
+            "mask[:, None, None, :]; keep means, norms and convolutions off padded positions"
+        )
+    return Finding(
+        kind="padding-leak",
+        severity="fail",
+        where=where,
+        line=place.line if place else "",
+        evidence=evidence,
+        explanation=WHY,
+        fix=fix,
+    )
+
+
+def amount(rig: Rig, padded: Padded, batch: Batch, side: str) -> Finding | None:
+    """Compare rows without padding with the same rows padded."""
+    if rig.layout.noisy:
+        return None
+    n = count(padded)
+    start = padded.length - n if side == "left" else 0
+    short, long = cut_to(rig, padded, batch, n), pad(rig, padded, batch, n, side)
+    a, b = Window(n, 0, n), Window(padded.length, start, n)
+    found = worst(rig, padded, short, long, a, b)
+    if found is None:
+        if side != "left" or side_works(rig, padded, batch, n) is None:
+            return None
+        short, a = pad(rig, padded, batch, n, "right"), Window(padded.length, 0, n)
+        found = worst(rig, padded, short, long, a, b)
+    if found is None or found[0] <= rig.bench.bound:
+        return None
+    place = blame_windows(rig, short, long, a, b)
+    evidence = (
+        f"{n} positions alone, and the same with {padded.length - n} of padding on the {side} "
+        f"(told by {padded.name}): output {found[1] or 'output'!r} is {found[0]:.2g} of its scale "
+        "apart at the real positions"
+    )
+    made = leak(evidence, owner(rig, place), place, soft=False)
+    if side == "left":
+        made = replace(
+            made,
+            fix=(
+                "take positions from the mask, (mask.cumsum(1) - 1).clamp_min(0), and hide padded "
+                "keys in every layer"
+            ),
+        )
+    return made
+
+
+def side_works(rig: Rig, padded: Padded, batch: Batch, n: int) -> Batch | None:
+    """Give a right-padded batch to compare with, where a shorter one is refused."""
+    given = pad(rig, padded, batch, n, "right")
+    return given if rig.tried(given) is not None else None
+
+
+def check_padding_loss(subject: Subject) -> Iterator[Finding]:
+    """Prove that what stands under the mask does not change the loss."""
+    rig = Rig(subject)
+    if not subject.has_loss():
+        raise NotApplicable("there is no loss")
+    batch = rig.batch(4)
+    for padded in padded_inputs(rig):
+        if padded.how != "mask":
+            continue
+        mask, known = batch[padded.name], rig.input(padded.name)
+        hides = (mask != 0) if known.true_means == "drop" else (mask == 0)
+        labels = batch.get(subject.facts.labels or "")
+        if not bool(hides.any()) or bool(hides.all(1).any()) or labels is None:
+            continue
+        name = padded.content[0]
+        if labels.shape != mask.shape or batch[name].shape != mask.shape:
+            continue
+        other = batch[name].clone()
+        legal = sorted(set(batch[name][~hides].tolist()))
+        new = [legal[(5 * k + 1) % len(legal)] for k in range(int(hides.sum()))]
+        other[hides] = torch.tensor(new, dtype=other.dtype)
+        with torch.no_grad():
+            one = rig.bench.loss(batch).detach()
+            two = rig.bench.loss({**batch, name: other}).detach()
+        apart = gap(one, two, scale_of(one))
+        if not apart > rig.bench.bound or seen(rig, padded, batch, {**batch, name: other}, ~hides):
+            continue
+        declared = subject.spec.padding_mask == padded.name and subject.spec.task is not None
+        yield Finding(
+            kind="loss-ignored",
+            severity="fail" if declared else "warn",
+            where="",
+            evidence=(
+                f"other values of {name} where {padded.name} hides them moved the loss by "
+                f"{apart:.2g} of itself, although the outputs at real positions did not move"
+            ),
+            explanation="the loss trains the model on padded positions",
+            fix="give padded positions the label that the loss ignores (ignore_index, often -100)",
+        )
+        return
+
+
+def seen(rig: Rig, padded: Padded, one: Batch, other: Batch, real: torch.Tensor) -> bool:
+    """Say whether outputs at real positions, or without positions, moved."""
+    first, second = rig(one), rig(other)
+    places = positions_of(rig, padded.content[0], padded.axis)
+    for path, x in first.items():
+        y = second[path]
+        if path in places:
+            axis, surplus = places[path]
+            if surplus or rig.layout.rows.get(path) != 0:
+                return True
+            x, y = x.movedim(axis, 1)[real], y.movedim(axis, 1)[real]
+        elif path not in rig.layout.pooled.get(padded.content[0], set()):
+            continue
+        if x.dim() and gap(x, y) > rig.bench.bound:
+            return True
+    return False
+
+
+ROWS = (
+    Check(
+        name="padding",
+        run=check_padding,
+        about="padding on either side changes no real position and no pooled output",
+    ),
+    Check(
+        name="padding_loss",
+        run=check_padding_loss,
+        about="what stands under the mask does not change the loss",
+    ),
+)
