@@ -7,6 +7,7 @@ from collections import Counter
 
 from benchmarks.testers import (
     correct_gradients,
+    correct_hf,
     correct_losses,
     correct_modes,
     correct_nn,
@@ -33,6 +34,7 @@ GROUPS = (
     correct_gradients,
     correct_pairs,
     correct_shapes,
+    correct_hf,
 )
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from zoo.testing.spec import ModelSpec
 
 KEPT = Path(__file__).with_name("correct_hf.json")
-VOCAB, LENGTH, LARGEST, LIMIT = 97, 9, 3_000_000, 60.0  # ids, positions, parameters, seconds
+VOCAB, LENGTH, LARGEST, LIMIT = 97, 9, 3_000_000, 90.0  # ids, positions, parameters, seconds
 
 WIDTHS = (
     "hidden_size d_model n_embd embed_dim dim embedding_size hidden_dim word_embed_proj_dim "
@@ -306,6 +306,16 @@ def rows() -> list[Sound]:
     ]
 
 
+def preload() -> None:
+    """Import once what every child needs."""
+    import transformers
+    import transformers.modeling_layers
+    import transformers.modeling_outputs
+    import transformers.models.auto.modeling_auto
+
+    transformers.logging.set_verbosity_error()
+
+
 def every() -> list[str]:
     """List every (type, head) that transformers names."""
     auto = importlib.import_module("transformers.models.auto.modeling_auto")
@@ -331,9 +341,7 @@ def look(key: str, answer: Any) -> None:
 
 def main(chosen: list[str]) -> None:
     """Look at the chosen (or all) and keep what was found."""
-    import transformers
-
-    transformers.logging.set_verbosity_error()
+    preload()
     kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
     built, failed = kept.get("built", {}), kept.get("failed", {})
     context = multiprocessing.get_context("fork")

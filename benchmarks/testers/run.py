@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.testers import peers
+from benchmarks.testers import correct_hf, peers
 from benchmarks.testers.bug import Bug
 from benchmarks.testers.corpus import HALVES, cases
 from benchmarks.testers.correct import rows
@@ -213,6 +213,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tasks = of_correct() if given.correct else of_corpus(given.half, given.declared == "yes")
     if given.only:
         tasks = [task for task in tasks if fnmatch.fnmatch(task.id, given.only)]
+    if any(task.id.startswith("hf/") for task in tasks):
+        correct_hf.preload()
     caught = errors = 0
     out = given.out.open("w", encoding="utf-8") if given.out else sys.stdout
     for line in run(tasks, given.tool, given.jobs, given.limit):
