@@ -186,6 +186,6 @@ BUGS = (
         kinds=("batch-leak", "train-eval"),
         where=("decoder.body.2", "decoder.body", "decoder"),
         needs="nothing",
-        source="pytorch #4741",
+        source="seeded",
     ),
 )

@@ -199,7 +199,7 @@ BUGS = (
         kinds=("formula",),
         where=LAYERS,
         needs="reference",
-        source="open_clip #771",
+        source="seeded",
     ),
     Bug(
         name="loaded-embedding-is-frozen",

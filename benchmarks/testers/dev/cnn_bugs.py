@@ -86,7 +86,7 @@ BUGS = (
         kinds=("batch-leak", "train-eval"),
         where=("layer1.bn2", "layer2.bn2", "layer3.bn2"),
         needs="nothing",
-        source="pytorch #4741",
+        source="seeded",
     ),
     Bug(
         "batchnorm-momentum-zero",

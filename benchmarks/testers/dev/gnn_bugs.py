@@ -18,7 +18,7 @@ BUGS = (
         kinds=("non-finite",),
         where=("", *ATTEND, *LAYERS),
         needs="nothing",
-        source="GraphSlim #4",
+        source="seeded",
     ),
     Bug(
         "norm-over-the-batch",

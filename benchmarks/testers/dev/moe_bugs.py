@@ -155,7 +155,7 @@ BUGS = (
         kinds=("init",),
         where=EXPERTS + LISTS + LAYERS,
         needs="nothing",
-        source="annotated-transformer #9",
+        source="seeded",
     ),
     Bug(
         name="experts-born-dead",

@@ -139,7 +139,7 @@ BUGS = (
         kinds=("loss-targets",),
         where=("",),
         needs="facts",
-        source="perceiver-ar-pytorch #10",
+        source="transformers #3711",
     ),
     Bug(
         "logits-flattened-across",

@@ -146,7 +146,7 @@ BUGS = (
         kinds=("loss-targets", "bad-input-data"),
         where=("",),
         needs="facts",
-        source="transformers #16940",
+        source="seeded",
     ),
     Bug(
         "padding-is-a-label",

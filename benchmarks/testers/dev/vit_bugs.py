@@ -173,7 +173,7 @@ BUGS = (
         ),
         where=tuple(f"{b}.norm1" for b in BLOCKS),
         needs="reference",
-        source="transformers #19305",
+        source="seeded",
     ),
     Bug(
         "residual-of-the-normed",
