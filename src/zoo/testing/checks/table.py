@@ -23,6 +23,8 @@ from zoo.testing.checks import (
     registration,
     resuming,
     running,
+    saving,
+    saving_ties,
     signals,
     slopes,
     targets,
@@ -35,6 +37,8 @@ from zoo.testing.engine import Check
 
 FILES = (
     running,
+    saving_ties,
+    saving,
     functions,
     flow,
     memory_inputs,
