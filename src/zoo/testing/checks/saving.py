@@ -271,7 +271,7 @@ def check_copies(subject: Subject) -> Iterable[Finding]:
     yield from shared(old, again, before)
 
 
-def shared(old: Bench, twin: Bench, before: Mapping[str, Tensor], batch: Any) -> Iterator[Finding]:
+def shared(old: Bench, again: Repeated, before: Mapping[str, Tensor]) -> Iterator[Finding]:
     """Find weights that a copy reads from the module it was copied from."""
     seed_all(3)
     with torch.no_grad():
