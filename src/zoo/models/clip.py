@@ -331,14 +331,15 @@ SPEC = Family(
     keys=keys_of,
     config_keys=CONFIG_KEYS,
     promises={
-        "padding_invariance": {"of": "input_ids", "mask": "attention_mask"},
-        "determinism": {},
-        "gradient_flow": {},
-        "parameter_gradients": {},
-        "save_load": {},
-        "inputs_untouched": {},
+        "task": "contrastive",
+        "tokens": "input_ids",
+        "padding_mask": "attention_mask",
+        "padding_side": "both",
+        "vocab_size": 97,
+        "symmetric_loss": True,
+        "couples_batch": True,  # every text is compared with every image: (images, texts)
+        "deterministic": True,
     },
-    # every text is compared with every image: (images, texts) by design
-    refuses={"batch_independence": {}},
+    refuses={},
 )
 CLIP.spec = SPEC

@@ -14,8 +14,8 @@ from zoo.keymap import KeyTable
 class Family:
     """One family: how to build it, what it is called elsewhere, what it promises.
 
-    `promises` are names of checks in zoo.testing with their options: they must pass.
-    `refuses` are checks that must fail, which shows that the check can tell.
+    `promises` are fields of the testing kit's ModelSpec: facts that every check may rely on.
+    `refuses` are, by check, facts that are false: the check must see it, which shows that it can.
     """
 
     name: str
@@ -26,5 +26,5 @@ class Family:
     example: Callable[..., dict[str, Tensor]]
     keys: Callable[[Any], KeyTable]  # of a config: an untied head has a tensor more
     config_keys: ConfigTable
-    promises: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    promises: Mapping[str, Any] = field(default_factory=dict)
     refuses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

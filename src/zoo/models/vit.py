@@ -259,12 +259,15 @@ SPEC = Family(
     keys=keys_of,
     config_keys=CONFIG_KEYS,
     promises={
-        "batch_independence": {},
-        "determinism": {},
-        "gradient_flow": {},
-        "parameter_gradients": {},
-        "save_load": {},
-        "inputs_untouched": {},
+        "task": "classification",
+        "num_classes": 7,
+        "reduction": "mean",
+        "output_kind": "logits",
+        "couples_batch": False,
+        "couples_batch_train": False,
+        "deterministic": True,
+        "train_noise": False,
     },
+    refuses={},
 )
 ViT.spec = SPEC

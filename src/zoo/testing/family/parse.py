@@ -45,26 +45,36 @@ class Tower:
 
 def parse(layers: Sequence[Layer], *, norm_first: bool) -> list[Tower]:
     """Read layers as towers, in the order in which they ran; empty when there are no blocks."""
+    towers = [tower_of(part, norm_first) for part in segments(layers)]
+    return [tower for tower in towers if tower is not None]
+
+
+def segments(layers: Sequence[Layer]) -> list[list[Layer]]:
+    """Cut layers where a new stem begins: a table or a convolution after maps and norms."""
+    parts: list[list[Layer]] = [[]]
+    for layer in layers:
+        stem = layer.kind in ("table", "conv")
+        if stem and any(x.kind in ("norm", "attention") for x in parts[-1]):
+            parts.append([])
+        parts[-1].append(layer)
+    return parts
+
+
+def tower_of(layers: Sequence[Layer], norm_first: bool) -> Tower | None:
+    """Read layers as one tower; None when there are no blocks."""
     width = width_of(layers)
     if width is None:
-        return []
+        return None
     letters = "".join(letter(x, width) for x in layers)
-    pattern = BEFORE if norm_first else AFTER
-    towers: list[Tower] = []
-    at = 0
-    for match in pattern.finditer(letters):
-        between = list(layers[at : match.start()])
-        starts = [i for i, x in enumerate(between) if x.kind in ("table", "conv")]
-        if not towers or starts:  # a new stem begins a new tower
-            cut = starts[0] if towers else 0
-            if towers:
-                towers[-1].tail = between[:cut]
-            towers.append(Tower(width, between[cut:]))
-        towers[-1].blocks.append(block_of(match, layers, norm_first))
-        at = match.end()
-    if towers:
-        towers[-1].tail = list(layers[at:])
-    return towers
+    matches = list((BEFORE if norm_first else AFTER).finditer(letters))
+    if not matches:
+        return None
+    return Tower(
+        width,
+        stem=list(layers[: matches[0].start()]),
+        blocks=[block_of(match, layers, norm_first) for match in matches],
+        tail=list(layers[matches[-1].end() :]),
+    )
 
 
 def block_of(match: re.Match[str], layers: Sequence[Layer], norm_first: bool) -> Block:

@@ -45,7 +45,8 @@ class Walk:
 
     def batch_first(self, x: Tensor) -> Tensor:
         """Turn (t, b, d) into (b, t, d)."""
-        return x.transpose(0, 1) if x.dim() == 3 and x.shape[0] != self.rows else x
+        turned = x.dim() == 3 and x.shape[0] != self.rows == x.shape[1]
+        return x.transpose(0, 1) if turned else x
 
 
 def walk_blocks(walk: Walk, tower: Tower, stream: Tensor, label: str) -> Iterator[Step]:
