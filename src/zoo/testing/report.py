@@ -11,6 +11,7 @@ SEVERITIES = ("fail", "warn", "info")
 # that it causes. Kinds that are not named come in the order of KINDS, between the two lists.
 CAUSES = ("crash", "bad-input-data", "shape", "global-state", "hidden-rng", "unregistered")
 SYMPTOMS = (
+    "formula",  # says what a step should be, but not what the slip does
     "exploding",
     "vanishing",
     "dead-units",
