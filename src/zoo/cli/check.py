@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     page = page_path(args.html)
     from zoo.testing.checks.table import CHECKS
     from zoo.testing.engine import check_model
-    from zoo.testing.target import load_targets
+    from zoo.testing.target import importable, load_targets
 
     for name in (*args.only, *args.skip):
         if name not in CHECKS:
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
             skip=args.skip,
             tier=args.tier,
             seed=args.seed,
-            origin=origin,
+            origin=importable(origin),
             **facts,
         )
         reports.append(report)

@@ -8,7 +8,7 @@ import pytest
 from zoo.testing.checks.table import CHECKS
 from zoo.testing.engine import as_spec, check_model, chosen_checks
 from zoo.testing.report import Outcome, finding_in_words
-from zoo.testing.target import load_targets
+from zoo.testing.target import importable, load_targets
 
 
 def parameters(
@@ -40,7 +40,7 @@ def parameters(
 def run_check(origin: str, spec: Any, check: str, seed: int = 0) -> Outcome:
     """Run one check as a test: fail with its findings in words, skip with its reason."""
     __tracebackhide__ = True
-    report = check_model(spec, only=(check,), seed=seed, origin=origin)
+    report = check_model(spec, only=(check,), seed=seed, origin=importable(origin))
     outcome = report.outcomes[-1]
     failures = report.failures
     if failures:

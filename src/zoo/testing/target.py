@@ -53,6 +53,15 @@ def split(text: str) -> tuple[str, str]:
     return place, name
 
 
+def importable(text: str) -> str:
+    """Give a target as an import names it: "docs/net.py:spec" is "net:spec" beside that file."""
+    place, name = split(text)
+    if not place.endswith(".py"):
+        return text
+    stem = place.replace("\\", "/").rpartition("/")[2].removesuffix(".py")
+    return f"{stem}:{name}" if name else stem
+
+
 def load_module(place: str) -> ModuleType:
     """Import a module by its dotted name or by its file. Raises SpecError, saying what stopped."""
     try:
@@ -80,11 +89,13 @@ def from_file(path: Path) -> ModuleType:
     folder = str(path.absolute().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    taken = path.stem in sys.modules  # by another file, such as the standard library's copy.py
+    name = f"{path.stem} of {folder}" if taken else path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise SpecError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 

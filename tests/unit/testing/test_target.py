@@ -6,7 +6,7 @@ import pytest
 
 from zoo.testing.spec import ModelSpec
 from zoo.testing.subject import SpecError
-from zoo.testing.target import load_targets, split
+from zoo.testing.target import importable, load_targets, split
 
 TEXT = """
 import torch
@@ -47,6 +47,31 @@ SPLITS = {
 @pytest.mark.parametrize("text", SPLITS, ids=range(len(SPLITS)))
 def test_a_target_is_cut_at_its_name(text):
     assert split(text) == SPLITS[text]
+
+
+IMPORTS = {
+    "pkg.mod:spec": "pkg.mod:spec",
+    "pkg.mod": "pkg.mod",
+    "net.py:spec": "net:spec",
+    "dir/net.py:Net.made": "net:Net.made",
+    "dir\\net.py:spec": "net:spec",
+    "dir/net.py": "net",
+    "": "",
+}
+
+
+@pytest.mark.parametrize("text", IMPORTS, ids=range(len(IMPORTS)))
+def test_a_file_is_imported_by_its_stem(text):
+    assert importable(text) == IMPORTS[text]
+
+
+def test_a_file_may_be_called_as_a_module_that_is_loaded(place):
+    import copy
+
+    (place / "copy.py").write_text(TEXT)
+    ((_, spec),) = load_targets("copy.py:one")
+    assert isinstance(spec, ModelSpec)
+    assert sys.modules["copy"] is copy
 
 
 @pytest.mark.parametrize("text", ["mine_for_targets:one", "mine_for_targets.py:one"])
