@@ -130,14 +130,14 @@ def other_shape(a: Tensor, b: Tensor) -> Comparison:
     """Say how two tensors of different shapes may have come from one."""
     said = f"the shapes are {tuple(a.shape)} and {tuple(b.shape)}"
     kind = ""
-    if a.dim() == b.dim() and sorted(a.shape) == sorted(b.shape):
+    if a.numel() == b.numel() and alike(a.double().reshape(-1), b.double().reshape(-1)):
+        kind, said = "reshaped", f"the numbers are the same, in another shape; {said}"
+    elif a.dim() == b.dim() and sorted(a.shape) == sorted(b.shape):
         for order in orders(a.dim()):
             moved = a.permute(order)
             if moved.shape == b.shape and alike(moved.double(), b.double()):
                 kind, said = "transposed", f"b is a with its axes in the order {order}; {said}"
                 break
-    elif a.numel() == b.numel() and alike(a.double().reshape(-1), b.double().reshape(-1)):
-        kind, said = "reshaped", f"the numbers are the same, in another shape; {said}"
     elif a.dim() == b.dim():
         for axis in range(a.dim()):
             n = min(a.shape[axis], b.shape[axis])
