@@ -15,7 +15,10 @@ from torch import Tensor, nn
 
 def seed_all(seed: int) -> None:
     """Seed torch, Python and, where it is loaded, numpy."""
-    torch.manual_seed(seed)
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:  # manual_seed would write a traceback down for every backend that is not there: 2 ms
+        torch.default_generator.manual_seed(seed)
     random.seed(seed)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(seed % 2**32)
