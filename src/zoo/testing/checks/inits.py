@@ -117,7 +117,7 @@ def never_moved(subject: Subject) -> Iterator[Finding]:
         )
     except Exception:
         return
-    own: dict[str, Any] = dict(module.named_parameters())
+    own: dict[str, Any] = dict(subject.fresh(train=True).named_parameters())
     zeros = [n for n in stuck if not bool(own[n].any())]
     matrices = [n for n in zeros if own[n].dim() > 1]
     if not matrices or bad_signals(subject):
