@@ -162,8 +162,14 @@ class Widths(TorchFunctionMode):
 def put_weights(module: nn.Module, *, strong: bool, seed: int = 7) -> None:
     """Give every parameter a value that hides nothing; mild ones stay near where they were."""
     generator = torch.Generator().manual_seed(seed)
-    tables = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
+    embeddings = [m for m in module.modules() if isinstance(m, nn.Embedding)]
+    tables = {id(m.weight) for m in embeddings}
     with torch.no_grad():
+        padding = [
+            (m, m.padding_idx, m.weight[m.padding_idx].clone())
+            for m in embeddings
+            if m.padding_idx is not None
+        ]
         for parameter in module.parameters():
             if not (parameter.is_floating_point() or parameter.is_complex()):
                 continue
@@ -180,6 +186,8 @@ def put_weights(module: nn.Module, *, strong: bool, seed: int = 7) -> None:
                 fan = parameter[0].numel()
                 spread = max(fan**-0.5, float(parameter.abs().mean()))
                 parameter.copy_(noise * min(spread, 2.0))
+        for table, row, kept in padding:  # never trained: it stays what it is
+            table.weight[row] = kept
         for part in module.modules():
             if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_var is not None:
                 size = part.running_var.shape

@@ -67,7 +67,8 @@ def separate(rig: Rig) -> None:
 def size_for(rig: Rig) -> int:
     """Choose a number of rows that no other axis has, so that rows are not mistaken."""
     shapes = {n for x in rig.batch(3).values() if isinstance(x, Tensor) for n in x.shape}
-    shapes |= {n for p in rig.subject.built.parameters.values() for n in p.shape}
+    parameters = [p for p in rig.subject.built.parameters.values() if not nn.parameter.is_lazy(p)]
+    shapes |= {n for p in parameters for n in p.shape}
     least = rig.subject.spec.min_batch_train or 2
     return next((n for n in (5, 7, 9, 11) if n not in shapes and n >= least), SIZE)
 

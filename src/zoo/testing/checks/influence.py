@@ -93,7 +93,8 @@ def influence_of(rig: Rig, name: str, row: int = 0) -> Influence:
     if path in found:
         place, surplus = found[path]
         inner = place - (place > rig.layout.rows[path])
-        change = change.movedim(inner + 1, 1).flatten(2).amax(2)
+        change = change.movedim(inner + 1, 1)
+        change = change.reshape(*change.shape[:2], -1).amax(2)
     else:
         change = change.reshape(len(change), -1).amax(1, keepdim=True)
     matrix = change.view(len(places), trials, -1).amax(1).T / (scale_of(x) or 1.0)
@@ -129,7 +130,7 @@ def answers(rig: Rig, given: Batch, path: str) -> tuple[Tensor, set[int]]:
 
 def rows_of(rig: Rig, outputs: dict[str, Tensor], path: str) -> Tensor:
     """Give an output with its rows first; of rows against rows the diagonal."""
-    if path not in outputs:
+    if path not in outputs or path not in (*rig.layout.rows, *rig.layout.squares):
         raise NotApplicable("no output of real numbers has an axis for the batch")
     if path in rig.layout.squares:
         return outputs[path].diagonal()[:, None]

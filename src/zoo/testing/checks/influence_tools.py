@@ -46,6 +46,8 @@ class Rig:
         self.subject, self.train = subject, train
         self.bench: Bench = subject.bench(train=train)
         self.facts = subject.facts
+        if any(x.layout is not torch.strided for x in plain_tensors(self.batch(2))):
+            raise NotApplicable("inputs that are not dense are not changed piece by piece")
         self.layout = layout_of(subject, self)
         if self.layout.stateful and not subject.spec.stateful:
             raise NotApplicable("one call changes the next, so calls cannot be compared")
@@ -75,6 +77,11 @@ class Rig:
     def input(self, name: str) -> Input:
         """Give what is known of an input."""
         return self.facts.inputs[name]
+
+
+def plain_tensors(batch: Mapping[str, Any]) -> list[Tensor]:
+    """Give the entries of a batch that are tensors."""
+    return [x for x in batch.values() if isinstance(x, Tensor)]
 
 
 def real(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

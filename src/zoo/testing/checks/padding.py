@@ -66,7 +66,9 @@ def severity(rig: Rig, padded: Padded, side: str, found: Finding) -> Severity:
     """Judge a leak: a failure where padding was promised to be without effect on this side."""
     said = rig.subject.spec.padding_side
     if side == "left":
-        return "fail" if said in ("left", "both") else "warn"
+        if said in ("left", "both"):
+            return "fail"
+        return "warn" if padded.declared else "info"
     if padded.how == "id":
         return "fail" if said is not None or derived(rig, padded) else "warn"
     if padded.declared:
