@@ -9,7 +9,18 @@ from zoo.testing.finding import KINDS, Finding
 SEVERITIES = ("fail", "warn", "info")
 # Kinds in the order of what explains what: a wrong backward is told before the failure to learn
 # that it causes. Kinds that are not named come in the order of KINDS, between the two lists.
-CAUSES = ("crash", "bad-input-data", "shape", "global-state", "hidden-rng", "unregistered")
+CAUSES = (
+    "bad-input-data",
+    "global-state",
+    "input-mutated",
+    "hidden-rng",
+    "eval-noise",
+    "nondeterministic",
+    "crash",
+    "shape",
+    "unregistered",
+    "state-carried",
+)
 SYMPTOMS = (
     "formula",  # says what a step should be, but not what the slip does
     "exploding",

@@ -39,7 +39,7 @@ class Block(nn.Module):
         q, k, v = self.qkv(self.norm(x)).chunk(3, -1)
         look = torch.ones(t, t, dtype=torch.bool).tril() & seen[:, None]
         scores = (q @ k.mT) / WIDTH**0.5
-        weights = scores.masked_fill(~look, -1e30).softmax(-1)
+        weights = scores.masked_fill(~look, torch.finfo(scores.dtype).min).softmax(-1)
         return x + self.out(weights @ v)
 
 

@@ -1,6 +1,6 @@
 """One sound small decoder, and the same with one planted fault each.
 
-A row of SABOTEURS: the check that must stop it, how it is made, the sentence the check must say.
+A row of SABOTEURS: how it is made, and the kinds of which one must be told first.
 """
 
 import torch
@@ -34,7 +34,7 @@ class Sound(nn.Module):
             k, v = cache.append(k, v)
         look = self.may_look(q.shape[1], k.shape[1]) & seen[:, None, :]
         scores = (q @ k.mT) / 8**0.5
-        weights = scores.masked_fill(~look, -1e30).softmax(-1) * look
+        weights = scores.masked_fill(~look, torch.finfo(scores.dtype).min).softmax(-1) * look
         return self.out(weights @ v)
 
     def encode(self, input_ids, attention_mask=None, *, cache=None):
@@ -262,68 +262,60 @@ class Frozen(Sound):
             parameter.requires_grad_(parameter is self.head.bias)
 
 
-class CannotLearn(Sound):
-    def encode(self, input_ids, attention_mask=None, *, cache=None):
-        return super().encode(torch.zeros_like(input_ids), attention_mask, cache=cache)
+def step(module, piece, cache):
+    """Read one more position of each row."""
+    ids = piece["input_ids"]
+    cache = module.new_cache(len(ids), 16) if cache is None else cache
+    hidden = module.encode(ids, piece.get("attention_mask"), cache=cache)
+    return module.head(hidden), cache
 
 
-def next_token(module, inputs):
-    logits = module(**inputs)[:, :-1]
-    return F.cross_entropy(logits.flatten(0, 1), inputs["input_ids"][:, 1:].flatten())
+def batch(size):
+    ids = torch.randint(1, 31, (size, 7))
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
-# check -> what it is told about the sound module
-OPTIONS = {
-    "batch_independence": {},
-    "cached_decoding": {"of": "input_ids"},
-    "causality": {"of": "input_ids"},
-    "determinism": {},
-    "gradient_flow": {},
-    "inputs_untouched": {},
-    "overfit": {"loss": next_token},
-    "padding_invariance": {"of": "input_ids", "mask": "attention_mask"},
-    "parameter_gradients": {},
-    "save_load": {},
+def loss(output, given):
+    return F.cross_entropy(output[:, :-1].flatten(0, 1), given["input_ids"][:, 1:].flatten())
+
+
+FACTS = {
+    "task": "next_token",
+    "causal": "input_ids",
+    "tokens": "input_ids",
+    "vocab_size": 31,
+    "padding_mask": "attention_mask",
+    "padding_side": "both",
+    "pad_id": 0,
+    "couples_batch": False,
+    "deterministic": True,
+    "step": step,
 }
 
+# a module, and the kinds of bugs that it may rightly be said to have
 SABOTEURS = [
-    ("causality", LooksAheadByOne, r"output before 1 moved by .* a token looks ahead"),
-    ("causality", LooksEverywhere, r"output before 1 moved"),
-    ("causality", MeanOverTime, r"output before 1 moved"),
-    ("causality", Flattened, r"\(2, 217\) has no position for each of input_ids \(2, 7\)"),
-    ("padding_invariance", ReadsPadding, r"padding on the left .* attention reads padding"),
-    ("padding_invariance", PositionsFromColumns, r"padding on the left with id 0"),
-    ("padding_invariance", MeanOverTime, r"padding on the right"),
-    ("padding_invariance", MaskFromIds, r"padding on the left with id 30"),
-    ("padding_invariance", MaskOfFirstRow, r"padding on both sides with id 0"),
-    ("padding_invariance", Flattened, r"turned an output of \(2, 217\) into \(2, 310\)"),
-    ("batch_independence", MixesRows, r"row 0 moved by .* when it was alone: rows mix"),
-    ("batch_independence", RowsThroughReshape, r"row 0 moved"),
-    ("gradient_flow", IdleWeight, r"^idle gets no gradient: it is unused"),
-    ("gradient_flow", FrozenAndIdle, r"^idle gets no gradient"),
-    ("gradient_flow", Detached, r"^norm.weight gets no gradient"),
-    ("gradient_flow", DetachedOutput, r"^the output has no gradient"),
-    ("gradient_flow", NaNGradient, r"^head.bias gets a gradient with NaN"),
-    ("parameter_gradients", WrongBackward, r"the gradient of .* the backward between them is"),
-    ("parameter_gradients", FrozenAndWrong, r"^the gradient of positions.weight"),
-    ("parameter_gradients", WrongSmallBackward, r"^the gradient of tokens.weight"),
-    ("parameter_gradients", Detached, r"the gradient of tokens.weight"),
-    ("determinism", DropoutInEval, r"two passes in eval mode differ by"),
-    ("determinism", KeepsCount, r"keeps state between calls"),
-    ("inputs_untouched", EditsInput, r"^input_ids was changed in place"),
-    ("inputs_untouched", EditsInputAndBack, r"^input_ids was changed in place"),
-    ("save_load", ForgetsAttribute, r"the state dict forgets offset"),
-    ("save_load", ForgetsBuffer, r"the state dict forgets offset; register it as a persistent"),
-    ("save_load", ForgetsParameter, r'refuses the state dict: .*\n.* "out.bias"'),
-    ("cached_decoding", CacheForgetsPositions, r"tokens read as \[1, 6\] through a cache"),
-    ("cached_decoding", CacheForgetsMask, r"through a cache after padding moved by"),
-    ("cached_decoding", CacheDropsFirst, r"through a cache moved by"),
-    ("overfit", CannotLearn, r"100 steps on one batch took the loss from"),
-    ("overfit", Frozen, r"the labels may not be what the model is trained to give"),
+    (LooksAheadByOne, {"causal-leak"}),
+    (LooksEverywhere, {"causal-leak"}),
+    (MeanOverTime, {"causal-leak", "batch-leak"}),
+    (ReadsPadding, {"padding-leak", "mask"}),
+    (PositionsFromColumns, {"padding-leak", "cache"}),
+    (MaskFromIds, {"padding-leak", "mask", "ignored-input"}),
+    (MaskOfFirstRow, {"batch-leak", "padding-leak", "mask"}),
+    (MixesRows, {"batch-leak"}),
+    (RowsThroughReshape, {"batch-leak", "causal-leak", "shape"}),
+    (IdleWeight, {"unused-parameter"}),
+    (FrozenAndIdle, {"unused-parameter", "frozen"}),
+    (Detached, {"detached"}),
+    (DetachedOutput, {"detached"}),
+    (NaNGradient, {"non-finite"}),
+    (WrongBackward, {"wrong-gradient", "double-backward"}),
+    (FrozenAndWrong, {"wrong-gradient", "double-backward"}),
+    (WrongSmallBackward, {"wrong-gradient", "detached", "batch-leak", "causal-leak"}),
+    (DropoutInEval, {"eval-noise", "train-eval"}),
+    (KeepsCount, {"state-carried"}),
+    (EditsInput, {"input-mutated"}),
+    (EditsInputAndBack, {"input-mutated"}),
+    (ForgetsParameter, {"lost-state"}),
+    (CacheForgetsPositions, {"cache"}),
+    (CacheDropsFirst, {"cache"}),
 ]
-
-
-def inputs():
-    """Two rows of seven different ids, from a generator of their own."""
-    generator = torch.Generator().manual_seed(4)
-    return {"input_ids": torch.randint(1, 31, (2, 7), generator=generator)}
