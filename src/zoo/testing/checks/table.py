@@ -29,6 +29,7 @@ from zoo.testing.checks import (
     saving,
     saving_ties,
     signals,
+    sizes,
     slopes,
     symmetry,
     targets,
@@ -41,6 +42,7 @@ from zoo.testing.engine import Check
 
 FILES = (
     running,
+    sizes,
     saving_ties,
     saving,
     functions,
