@@ -8,23 +8,27 @@ not used: then the code of the class that owns it says whether it could be.
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor, nn
 
 from zoo.testing.blame import user_line
-from zoo.testing.checks.flow_frozen import frozen
+from zoo.testing.checks.flow_frozen import frozen, owner_in_user_code
 from zoo.testing.checks.flow_runs import Seen, look_as_built, look_at_bench, nonzero
 from zoo.testing.checks.flow_unused import common, unused
 from zoo.testing.checks.running import raised_at
 from zoo.testing.checks.slopes import declared, diagnosis, excused, probe_of_model
+from zoo.testing.checks.slopes_events import code_owner
 from zoo.testing.checks.slopes_local import Probe
 from zoo.testing.engine import Check, NotApplicable
 from zoo.testing.finding import Finding, Severity
+from zoo.testing.spec import ModelSpec
 from zoo.testing.subject import Subject
 
 
 def check_gradient_flow(subject: Subject) -> Iterable[Finding]:
     """Follow gradients to every parameter: none cut, none unused, none frozen by mistake."""
     seen, module = Seen(), subject.fresh(train=True)
+    before = {n: p.detach().clone() for n, p in module.named_parameters()}
     for attempt in range(2):
         try:
             look_as_built(subject, seen, module, subject.seed + attempt)
@@ -41,7 +45,7 @@ def check_gradient_flow(subject: Subject) -> Iterable[Finding]:
     yield from nothing
     yield from frozen(subject, module, seen)
     if not nothing:
-        yield from dead(subject, module, seen)
+        yield from dead(subject, module, before, seen)
 
 
 def search(subject: Subject, seen: Seen) -> None:
@@ -109,19 +113,34 @@ def loss_moves(subject: Subject) -> bool:
     return values[0] != values[1]
 
 
-def dead(subject: Subject, module: nn.Module, seen: Seen) -> Iterable[Finding]:
+def dead(
+    subject: Subject, module: nn.Module, before: dict[str, Tensor], seen: Seen
+) -> Iterable[Finding]:
     """Report parameters that no gradient reaches: cut off, or not used."""
     spec = subject.spec
     left = {
         name
         for name in seen.dead()
-        if not declared(name, spec.unused_ok) and not declared(name, spec.frozen)
+        if not declared(name, (*spec.unused_ok, *(spec.frozen or ())))
+        and not cut_on_purpose(name, spec)
     }
     if not left:
         return
     moving = moved_by(subject, left)
-    yield from cut_off(subject, moving, seen)
+    yield from cut_off(subject, module, moving, before, seen)
     yield from unused(subject, module, left - moving, seen)
+
+
+def cut_on_purpose(name: str, spec: ModelSpec) -> bool:
+    """Say whether the author declared that no gradient comes to a parameter.
+
+    What is declared to be straight through as well is meant to be trained by another way.
+    """
+    stopped, through = spec.stop_gradient, spec.straight_through
+    if isinstance(stopped, bool):
+        return stopped
+    through = () if isinstance(through, bool) else through
+    return declared(name, stopped) and not declared(name, through)
 
 
 def moved_by(subject: Subject, names: set[str]) -> set[str]:
@@ -156,20 +175,26 @@ def back_again(probe: Probe) -> set[str]:
     return nonzero(probe.names, gradients)
 
 
-def cut_off(subject: Subject, moving: set[str], seen: Seen) -> Iterable[Finding]:
+def cut_off(
+    subject: Subject, module: nn.Module, moving: set[str], before: dict[str, Tensor], seen: Seen
+) -> Iterable[Finding]:
     """Report parameters that the output moves with although no gradient comes back."""
-    if not moving or subject.spec.stop_gradient is True:
+    if subject.spec.stop_gradient is True:
+        return
+    # a moving average changes its parameters itself, in forward
+    now = dict(module.named_parameters())
+    moving = {n for n in moving if n in now and torch.equal(now[n], before[n])}
+    if not moving:
         return
     causes = [c for c in diagnosis(subject).causes if c.kind == "detached"]
-    if any(excused(c, subject) for c in causes) and all(excused(c, subject) for c in causes):
+    if causes and all(excused(c, subject) for c in causes):
         return
-    worst: Severity = "warn"
-    if any(c.severity == "info" for c in causes):
-        worst = "info"
+    owners = {code_owner(owner_in_user_code(module, name)) for name in moving}
+    worst: Severity = "fail" if "user" in owners else "warn"
     where, line = common(moving), ""
     for cause in causes:
         if cause.severity == "fail":
-            worst, where, line = "fail", cause.where, cause.line
+            where, line = cause.where, cause.line
             break
     names = sorted(moving)
     yield Finding(

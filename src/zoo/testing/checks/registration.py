@@ -72,7 +72,7 @@ def leaves(subject: Subject) -> Leaves:
     """Run a fresh module twice, and note what a backward pass would fill."""
     module = subject.fresh(train=True)
     found = Leaves(module)
-    size = max(2, subject.spec.min_batch_train or 2)
+    size = max(3, subject.spec.min_batch_train or 2)
     for attempt in range(2):
         batch = subject.batch(size, subject.seed + attempt)
         reads = Reads(module)
@@ -82,8 +82,7 @@ def leaves(subject: Subject) -> Leaves:
         here = {id(x): x for x in leaves_of(*outputs, *loss) if id(x) not in given}
         found.keep += [outputs, loss, list(here.values()), reads.uses]
         found.outputs |= {id(x) for x in leaves_of(*outputs)}
-        if attempt:
-            found.again = set(here)
+        found.again = set(here) if not attempt else found.again & set(here)
         found.all |= here
         for key, (_, use) in reads.uses.items():
             found.uses.setdefault(key, use)

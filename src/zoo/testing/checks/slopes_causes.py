@@ -36,12 +36,13 @@ def cause_of(wrong: Wrong, module: nn.Module, calls: Sequence[Call]) -> Cause:
     bad = {wrong.probe.names[i]: s for i, s in slopes.items() if s.wrong()}
     part = module.get_submodule(wrong.path)
     seen = said(wrong, bad)
-    straight = any(s.stepped() for s in bad.values())
+    straight = any(s.stepped() for s in bad.values()) or any(e.straight for e in wrong.events)
     if bad and all(s.stepped() for s in bad.values()):
         return stepped(wrong, seen, tuple(bad))
     cut = cut_that_explains(wrong)
     if cut is not None:
-        return detached(wrong, cut, bad, seen, straight)
+        around = any(True for _ in part.children())
+        return detached(wrong, cut, bad, seen, straight, around=around)
     for function in functions_of(wrong, part):
         found = judged(function)
         if found is not None:
@@ -108,12 +109,22 @@ def rewrites(wrong: Wrong, event: Event) -> bool:
     return event.name == "data" and gap_without(wrong, (event.line,)) == float("inf")
 
 
-def detached(wrong: Wrong, event: Event, bad: dict[str, Slope], seen: str, straight: bool) -> Cause:
-    """Describe a gradient that is cut."""
+def detached(
+    wrong: Wrong,
+    event: Event,
+    bad: dict[str, Slope],
+    seen: str,
+    straight: bool,
+    *,
+    around: bool = False,
+) -> Cause:
+    """Describe a gradient that is cut; `around` says that modules may run inside the cut."""
     gone = [name for name, s in bad.items() if s.cut()]
     share = "no gradient arrives at all" if gone else "a part of the gradient is missing"
-    meant = straight or event.straight
-    severity: Severity = "info" if meant else "warn" if event.owner == "library" else "fail"
+    meant = straight or event.target
+    # a fixed point is looked for without a graph, then one step is taken with it
+    likely = event.owner == "library" or (event.name == "no_grad" and around and not gone)
+    severity: Severity = "info" if meant else "warn" if likely else "fail"
     how = {"no_grad": "torch.no_grad()", "data": ".data"}.get(event.name, f".{event.name}()")
     if event.name == "tensor":
         how = "torch.tensor(x)"

@@ -7,7 +7,7 @@ does nothing. If autograd is right then, the cut was the cause, and the line of 
 import linecache
 import sys
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ LEAVES = (
 )
 CUTS = ("detach", "detach_", "data", "as_tensor")
 MACHINERY = ("autograd/grad_mode.py", "utils/_contextlib.py", "torch/_tensor.py", "overrides.py")
+LOSSES = ("loss", "kl_div", "cross_entropy", "cosine_similarity", "pairwise_distance")
 PACKAGES = ("site-packages", "dist-packages")
 
 
@@ -40,6 +41,7 @@ class Event:
     line: str  # "model.py:41 x.detach()"
     owner: str  # whose code did it: "user", "library" or "torch"
     straight: bool = False  # of a difference: a + (b - a).detach() is meant to be straight through
+    target: bool = False  # what is cut off goes straight into a loss, as what is to be reached
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,14 @@ class Cuts(TorchFunctionMode):
         super().__init__()
         self.undo = undo
         self.events: dict[tuple[str, str], Event] = {}
+        self.cut: dict[int, tuple[Tensor, tuple[str, str]]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function; note or undo it if it cuts."""
         kwargs = kwargs or {}
         name = cut_name(func, args)
         if not name or not cuts_something(name, args):
+            self.look_for_targets(func, args, kwargs)
             return func(*args, **kwargs)
         frame = calling_frame()
         key = (name, frame.line)
@@ -73,7 +77,10 @@ class Cuts(TorchFunctionMode):
             self.events[key] = Event(name, frame.line, frame.owner, of_difference(args))
         undone = frame.owner != "torch" and (self.undo is None or frame.line in self.undo)
         if not undone:
-            return func(*args, **kwargs)
+            found = func(*args, **kwargs)
+            if isinstance(found, Tensor):
+                self.cut[id(found)] = (found, key)
+            return found
         if name == "no_grad":
             return func(True)
         if name == "detach_":
@@ -81,6 +88,16 @@ class Cuts(TorchFunctionMode):
         if name in CUTS or name == "tensor":
             return args[0].clone()
         return func(*args, **kwargs)
+
+    def look_for_targets(self, func: Any, args: Any, kwargs: Any) -> None:
+        """Note the cuts whose tensor is an argument of a loss."""
+        name = getattr(func, "__name__", "")
+        if not name.endswith(LOSSES):
+            return
+        for x in (*args, *kwargs.values()):
+            if id(x) in self.cut:
+                key = self.cut[id(x)][1]
+                self.events[key] = replace(self.events[key], target=True)
 
 
 def cut_name(func: Any, args: Any) -> str:
@@ -117,6 +134,8 @@ def calling_frame() -> Frame:
             code = getattr(frame.f_locals["func"], "__code__", code)
             line = code.co_firstlineno
         file = code.co_filename
+        if file.startswith(HERE) and file != __file__:
+            break  # from here on it is this kit
         if not file.startswith((HERE, "<frozen")) and not file.endswith(MACHINERY):
             owner = owner or owner_of(file)
             if not file.startswith(TORCH):
@@ -125,7 +144,7 @@ def calling_frame() -> Frame:
         if frame.f_back is None:
             break
         frame = frame.f_back
-    return Frame("", owner)
+    return Frame("", "torch")
 
 
 def owner_of(file: str) -> str:
