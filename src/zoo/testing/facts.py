@@ -203,6 +203,8 @@ def look_at_output(
     spec, shapes = subject.spec, {}
     with torch.no_grad():
         for size, batch in batches.items():
+            if spec.stateful or spec.reset is not None:  # what it remembers is of another size
+                module = subject.fresh(train=False)
             try:
                 output = subject.call(module, batch)
             except Exception:
@@ -224,7 +226,9 @@ def look_at_output(
     if spec.output_sequence_axis is not None:
         facts.output_sequence_axis = spec.output_sequence_axis
     elif facts.sequence is not None and facts.length > 2:
-        facts.output_sequence_axis = follows_cut(subject, module, batches[3], facts)
+        facts.output_sequence_axis = follows_cut(
+            subject, subject.fresh(train=False), batches[3], facts
+        )
 
 
 def follows_cut(
