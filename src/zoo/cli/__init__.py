@@ -127,6 +127,12 @@ VERBS = {
         "{block}:Net --family gpt2",
         "{module}:spec --family gpt2",
     ),
+    "bench": Verb(
+        "zoo.cli.bench",
+        "measure what the testing kits catch, and how often they cry wolf",
+        "testers --half dev --only dev/mlp/so* --declared yes --jobs 1 --out {out}",
+        "testers --tools nobody",
+    ),
     "info": Verb(
         "zoo.cli.info",
         "say what a checkpoint folder or a preset is: family, sizes, memory",
