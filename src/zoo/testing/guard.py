@@ -47,9 +47,11 @@ def put_back(old: Mapping[str, Any]) -> None:
     torch.set_grad_enabled(old["grad mode"])
     if torch.get_num_threads() != old["threads"]:
         torch.set_num_threads(old["threads"])
-    torch.use_deterministic_algorithms(
-        old["deterministic algorithms"], warn_only=old["deterministic warn only"]
-    )
+    deterministic = old["deterministic algorithms"], old["deterministic warn only"]
+    now = settings()
+    if deterministic != (now["deterministic algorithms"], now["deterministic warn only"]):
+        # setting it, even to what it is, imports the compiler: seconds
+        torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
     torch.autograd.set_detect_anomaly(old["anomaly mode"])
     torch.set_float32_matmul_precision(old["float32 matmul precision"])
     torch.backends.cudnn.benchmark = old["cudnn benchmark"]
