@@ -49,8 +49,10 @@ def check_zero_grad(subject: Subject) -> Iterable[Finding]:
         return
     dirty.step(dirty.batch(size, 1), 1)
     left = leave_noise(dirty)
-    for parameter in clean.parameters().values():
-        parameter.grad = None
+    for loop, kept in ((clean, set[str]()), (dirty, set(left))):
+        for name, parameter in loop.parameters().items():
+            if name not in kept:
+                parameter.grad = None
     wanted = clean.step(clean.batch(size, 2), 2).gradients()
     got = dirty.step(dirty.batch(size, 2), 2).gradients()
     wrong = [n for n in left if n in wanted and apart(got[n], wanted[n]) > 1e-3]
@@ -154,6 +156,14 @@ def nothing_moved(loop: Loop, every: Sequence[Seen]) -> Iterable[Finding]:
             evidence + "optimizer.step() was never called",
             why,
             "call optimizer.step() after the backward pass",
+        )
+    elif not {id(p) for p in held(loop.optimizer)} & {id(p) for p in loop.model.parameters()}:
+        yield finding(
+            "optimizer",
+            evidence + "the optimizer holds no parameter of the model, but those of another",
+            why,
+            "build the optimizer from model.parameters() of the model that is trained, after it is "
+            "copied, wrapped or moved",
         )
     elif not any(norm(m.gradients) for seen in every for m in seen.moments):
         if backward:

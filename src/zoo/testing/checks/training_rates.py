@@ -45,6 +45,9 @@ def check_scheduler(subject: Subject) -> Iterable[Finding]:
         every.append(loop.step(loop.batch(size, i), i))
     if not any(seen.moments for seen in every):
         raise NotApplicable("no torch.optim.Optimizer makes a step")
+    ours = {id(one) for one in optimizers_in(loop.optimizer)}
+    if any(id(moment.optimizer) not in ours for seen in every for moment in seen.moments):
+        raise NotApplicable("the steps are made by other optimizers than the trainer's")
     used = [seen.moments[0].rates for seen in every if seen.moments]
     if len(used) == REAL_STEPS and steps_once(every):
         used += further(loop)
