@@ -26,8 +26,8 @@ KEPT = Path(__file__).with_name("correct_hf.json")
 VOCAB, LENGTH, LARGEST, LIMIT = 97, 9, 3_000_000, 90.0  # ids, positions, parameters, seconds
 
 WIDTHS = (
-    "hidden_size d_model n_embd embed_dim dim embedding_size hidden_dim word_embed_proj_dim "
-    "projection_dim d_embed decoder_hidden_size encoder_hidden_size backbone_hidden_size width "
+    "hidden_size d_model n_embd embed_dim emb_dim dim embedding_size hidden_dim "
+    "word_embed_proj_dim projection_dim d_embed decoder_hidden_size encoder_hidden_size backbone_hidden_size width "
     "hidden_channels conv_dim out_hidden_size output_dim feature_size q_lora_rank kv_lora_rank "
     "cross_attention_hidden_size fusion_hidden_size decoder_dim encoder_dim text_embed_dim "
     "mm_hidden_size mlp_hidden_size bottleneck_features neck_hidden_sizes mask_feature_size"
@@ -53,19 +53,23 @@ SMALL: dict[str, int] = {
     "n_shared_experts": 1, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1,
     "entity_vocab_size": 11, "num_queries": 5, "num_mel_bins": 16, "qk_nope_head_dim": 8,
     "qk_rope_head_dim": 8, "v_head_dim": 8, "num_buckets": 2, "mamba_n_heads": 4,
-    "mamba_d_head": 16,
-    "mamba_d_state": 8, "state_size": 8, "ssm_state_size": 8, "vocab_size_per_layer_input": VOCAB,
-    "max_source_positions": 64, "max_target_positions": 64, "num_frames": 2, "tubelet_size": 1,
+    "mamba_d_head": 16, "mamba_d_state": 8, "state_size": 8, "ssm_state_size": 8,
+    "vocab_size_per_layer_input": VOCAB, "max_source_positions": 64, "max_target_positions": 64, "num_frames": 2, "tubelet_size": 1,
     "num_classes": 4, "codebook_size": 16, "temporal_patch_size": 1, "decoder_vocab_size": VOCAB,
     "mamba_num_heads": 4, "mamba_head_dim": 16, "linear_num_value_heads": 4,
     "linear_num_key_heads": 4, "linear_key_head_dim": 8, "linear_value_head_dim": 8,
     "text_vocab_size": VOCAB, "codebook_dim": 8, "num_codebooks": 2, "cardinality": 4,
+    "rotary_dim": 8, "src_vocab_size": VOCAB, "tgt_vocab_size": VOCAB, "n_words": VOCAB,
 }  # fmt: skip
+STALE = (
+    "out_features out_indices _out_features _out_indices stage_names per_layer_config layer_types "
+    "mlp_layer_types architectures"
+).split()
 LEVELS: dict[str, dict[str, int]] = {  # tried in this order
     "plain": {"width": 32, "heads": 4, "head_dim": 8},
     "wide": {"width": 64, "heads": 4, "head_dim": 16},
     "equal heads": {"width": 64, "heads": 4, "head_dim": 16, "num_key_value_heads": 4},
-    "wider": {"width": 128, "heads": 4, "head_dim": 32},
+    "small equal heads": {"width": 32, "heads": 4, "head_dim": 8, "num_key_value_heads": 4},
     "only depth": {},
 }
 
@@ -90,6 +94,8 @@ def shrunk(given: dict[str, Any], sizes: dict[str, int]) -> dict[str, Any]:
     depth = next((given[n] for n in DEPTHS if isinstance(given.get(n), int)), None)
     found: dict[str, Any] = {}
     for name, value in given.items():
+        if name in STALE:
+            continue  # follows from the others when the config is made
         if isinstance(value, dict):
             found[name] = shrunk(value, sizes) if "model_type" in value else value
         elif isinstance(value, list | tuple):
@@ -98,6 +104,8 @@ def shrunk(given: dict[str, Any], sizes: dict[str, int]) -> dict[str, Any]:
             found[name] = listed[-2:] if per_layer else small_list(name, listed, sizes)
         elif name in ("apply_spec_augment", "use_pretrained_backbone"):
             found[name] = False  # the one wants long inputs, the other a download
+        elif name == "vocab_size" and value is None:
+            found[name] = VOCAB
         elif isinstance(value, bool) or not isinstance(value, int):
             found[name] = value
         else:
@@ -235,7 +243,7 @@ def runs(kind: str, head: str, level: str, inputs: str) -> None:
 
 def plan(kind: str, head: str) -> dict[str, str]:
     """Find the sizes and inputs that work; raises the first error of the last sizes tried."""
-    error = "no class"
+    error = ""
     for level in LEVELS:
         try:
             with torch.device("meta"):
@@ -256,7 +264,7 @@ def plan(kind: str, head: str) -> dict[str, str]:
             except Exception as wrong:
                 text = str(wrong).splitlines() or [""]
                 first = first or f"{inputs}: {type(wrong).__name__}: {text[0][:120]}"
-        error = first or "no inputs for " + model.main_input_name
+        error = error or first or "no inputs for " + model.main_input_name
     raise ValueError(error)
 
 
