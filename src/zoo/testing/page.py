@@ -10,12 +10,14 @@ from zoo.testing.finding import KINDS, Finding
 from zoo.testing.report import Report
 
 STYLE = """
-:root { color-scheme: light dark; --line: #8884; --fail: #c62828; --warn: #b26a00; --info: #1565c0;
-  --good: #2e7d32 }
+:root { color-scheme: light dark; --line: #8884; --fail: #c62828; --warn: #955800; --info: #1565c0;
+  --good: #2e7d32; --quiet: #666 }
 @media (prefers-color-scheme: dark) { :root { --fail: #ff8a80; --warn: #ffb74d; --info: #90caf9;
-  --good: #a5d6a7 } }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 56rem; padding: 1rem }
-h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin: 0 0 .3rem; overflow-wrap: anywhere }
+  --good: #a5d6a7; --quiet: #aaa } }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 56rem; padding: 1rem;
+  background: Canvas; color: CanvasText }
+h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin: 0 0 .3rem }
+h1, h2, dd, td { overflow-wrap: anywhere }
 article { border: 1px solid var(--line); border-left: .4rem solid; border-radius: .3rem;
   margin: 1rem 0; padding: .8rem 1rem }
 .fail { border-left-color: var(--fail) } .warn { border-left-color: var(--warn) }
@@ -23,8 +25,9 @@ article { border: 1px solid var(--line); border-left: .4rem solid; border-radius
 .tag { font-size: .8rem; font-weight: 700; letter-spacing: .04em; text-transform: uppercase }
 .fail .tag, b.fail { color: var(--fail) } .warn .tag, b.warn { color: var(--warn) }
 .info .tag, b.info { color: var(--info) } b.good { color: var(--good) }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem .8rem; margin: .5rem 0 0 }
-dt { color: #808080 } dd { margin: 0; overflow-wrap: anywhere }
+dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .2rem .8rem;
+  margin: .5rem 0 0 }
+dt { color: var(--quiet) } dd { margin: 0 }
 pre, code { font: .85rem/1.45 ui-monospace, monospace } pre { margin: 0; overflow-x: auto }
 table { border-collapse: collapse; width: 100% } td, th { border-top: 1px solid var(--line);
   padding: .2rem .5rem; text-align: left; vertical-align: top } td.n { text-align: right }
