@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.testing.checks.running import raised_at
+from zoo.testing.checks.running import raised_at, raised_in
 from zoo.testing.engine import Check, NotApplicable
 from zoo.testing.finding import Finding
 from zoo.testing.subject import Subject, is_real
@@ -81,7 +81,7 @@ def failed(error: Exception, part: str, size: int, train: bool) -> Finding:
     return Finding(
         kind="crash" if part != "forward" or size in KNOWN else "shape",
         severity="fail",
-        where="",
+        where=raised_in(error),
         line=raised_at(error),
         evidence=f"with {rows} in {'train' if train else 'eval'} mode, {part} raises "
         f"{type(error).__name__}: {words}",
@@ -147,9 +147,8 @@ def follows(axis: int, every: Mapping[int, Any]) -> bool:
 def declared_shapes(subject: Subject) -> Iterator[Finding]:
     """Find an output that is not of the shape that was declared."""
     spec = subject.spec
-    module = subject.fresh(train=False)
     for size in (3, 2):
-        batch = made(subject, size)
+        batch, module = made(subject, size), subject.fresh(train=False)
         if batch is None:
             continue
         with torch.no_grad():
@@ -300,7 +299,7 @@ def too_long(error: Exception, length: int, certain: bool, usual: int, longest: 
     return Finding(
         kind="shape",
         severity="fail" if certain else "warn",
-        where="",
+        where=raised_in(error),
         line=raised_at(error),
         evidence=f"a sequence of {length} raises {type(error).__name__}: {words}; one of {usual} "
         f"runs{said}",

@@ -26,6 +26,7 @@ from zoo.testing.checks import (
     registration,
     resuming,
     running,
+    running_finite,
     saving,
     saving_ties,
     signals,
@@ -42,6 +43,7 @@ from zoo.testing.engine import Check
 
 FILES = (
     running,
+    running_finite,
     sizes,
     saving_ties,
     saving,
