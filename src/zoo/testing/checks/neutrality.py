@@ -72,6 +72,12 @@ def in_inference(bench: Bench, batch: Mapping[str, Any]) -> Tensor:
     return found.clone()
 
 
+def without(bench: Bench, batch: Mapping[str, Any]) -> Any:
+    """Run without gradients, though they are on outside."""
+    with torch.no_grad():
+        return bench.run(batch)
+
+
 def refuses(words: str, error: Exception) -> Finding:
     """Make the finding of a model that does not run in one of the modes."""
     from zoo.testing.checks.running import raised_at
@@ -94,7 +100,7 @@ def depends(bench: Bench, batch: Mapping[str, Any], words: str, gap: float) -> F
     """Make the finding of a model that computes otherwise in another grad mode."""
     place = Place("")
     if words == "with gradients on":
-        quiet = record(bench.module, lambda: bench.run(batch))
+        quiet = record(bench.module, lambda: without(bench, batch), gradients=True)
         loud = record(bench.module, lambda: bench.run(batch), gradients=True)
         place = first_wrong(loud, quiet, bench.differ) or place
     return Finding(
