@@ -27,8 +27,9 @@ VOCAB, LENGTH, LARGEST, LIMIT = 97, 9, 3_000_000, 90.0  # ids, positions, parame
 
 WIDTHS = (
     "hidden_size d_model n_embd embed_dim emb_dim dim embedding_size hidden_dim "
-    "word_embed_proj_dim projection_dim d_embed decoder_hidden_size encoder_hidden_size backbone_hidden_size width "
-    "hidden_channels conv_dim out_hidden_size output_dim feature_size q_lora_rank kv_lora_rank "
+    "word_embed_proj_dim projection_dim d_embed decoder_hidden_size encoder_hidden_size "
+    "backbone_hidden_size width hidden_channels "
+    "conv_dim out_hidden_size output_dim feature_size q_lora_rank kv_lora_rank "
     "cross_attention_hidden_size fusion_hidden_size decoder_dim encoder_dim text_embed_dim "
     "mm_hidden_size mlp_hidden_size bottleneck_features neck_hidden_sizes mask_feature_size"
 ).split()
@@ -54,7 +55,8 @@ SMALL: dict[str, int] = {
     "entity_vocab_size": 11, "num_queries": 5, "num_mel_bins": 16, "qk_nope_head_dim": 8,
     "qk_rope_head_dim": 8, "v_head_dim": 8, "num_buckets": 2, "mamba_n_heads": 4,
     "mamba_d_head": 16, "mamba_d_state": 8, "state_size": 8, "ssm_state_size": 8,
-    "vocab_size_per_layer_input": VOCAB, "max_source_positions": 64, "max_target_positions": 64, "num_frames": 2, "tubelet_size": 1,
+    "vocab_size_per_layer_input": VOCAB,
+    "max_source_positions": 64, "max_target_positions": 64, "num_frames": 2, "tubelet_size": 1,
     "num_classes": 4, "codebook_size": 16, "temporal_patch_size": 1, "decoder_vocab_size": VOCAB,
     "mamba_num_heads": 4, "mamba_head_dim": 16, "linear_num_value_heads": 4,
     "linear_num_key_heads": 4, "linear_key_head_dim": 8, "linear_value_head_dim": 8,
