@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.testing.checks.losses_free import rebuilt
 from zoo.testing.checks.losses_read import Reading, read
 from zoo.testing.checks.losses_view import (
     IGNORED,
@@ -17,7 +16,6 @@ from zoo.testing.checks.losses_view import (
     shifted,
 )
 from zoo.testing.finding import Finding
-from zoo.testing.trees import changed
 
 
 def read_labels(view: View) -> tuple[str, Tensor, Reading, int] | None:
@@ -37,12 +35,41 @@ def ignored(view: View) -> Iterator[Finding]:
     """Check that labels which must not count do not, and that all the others do."""
     known = read_labels(view)
     if known is None:
+        yield from holes_in_any(view)
         return
     name, wanted, reading, shift = known
     for part in (holes_count, padding_counts, class_lost, declared_index):
         found = part(view, name, wanted, reading, shift)
         if found is not None:
             yield found
+            return
+
+
+def holes_in_any(view: View) -> Iterator[Finding]:
+    """Find positions with the declared ignore_index that have a gradient, whatever the loss is."""
+    spec, free = view.subject.spec, view.free
+    if spec.ignore_index is None or spec.label_shift:
+        return
+    for path in free.live:
+        x = free.base(path)
+        for axis in range(1, x.dim()):
+            labels = fitting(view, tuple(n for a, n in enumerate(x.shape) if a != axis))
+            if labels is None or spec.task == "next_token":
+                continue
+            holes = labels[1] == spec.ignore_index
+            gradient = free.gradient(drawn(x, 0), path=path).movedim(axis, -1).abs().amax(-1)
+            counted = holes & (gradient > 1e-9 * gradient.max())
+            if not bool(counted.any()) or not bool((~holes).any()):
+                continue
+            yield view.finding(
+                "loss-ignored",
+                "fail",
+                f"{int(counted.sum())} of {int(holes.sum())} positions whose label in "
+                f"{labels[0]!r} is {spec.ignore_index}, the declared ignore_index, have a gradient",
+                f"{spec.ignore_index} says that a position has no target, so no part of the loss "
+                "may depend on what stands there",
+                "multiply every term of the loss with a mask of the labels that count",
+            )
             return
 
 
@@ -187,99 +214,4 @@ def declared_index(
         f"a label of {index}, the declared ignore_index, at {spot} of {name!r} {said}",
         "labels with the ignore_index must have no part in the loss",
         f"give the loss ignore_index={index}",
-    )
-
-
-def doubled(view: View, x: Tensor) -> float | None:
-    """Give how much a row's gradient grows when the batch is repeated, times two: 1 for a mean."""
-    free = view.free
-
-    def twice(one: Tensor) -> Tensor:
-        axes = [a for a, n in enumerate(one.shape) if n == free.size]
-        return torch.cat([one, one], axes[0]) if axes else one
-
-    batch = {name: changed(item, twice) for name, item in free.batch.items()}
-    before = free.gradient(x)
-    leaf = twice(x).requires_grad_()
-    try:
-        if free.at >= 0:
-            value = free.evaluate({free.path: leaf}, batch)
-        else:
-            output = rebuilt(free.output, lambda p, one: leaf if p == free.path else twice(one))
-            value = view.subject.loss(output, batch)
-        after = torch.autograd.grad(value.sum(), leaf, allow_unused=True)[0]
-    except Exception:
-        return None
-    if after is None or after.shape[0] != 2 * x.shape[0] or not bool(before.any()):
-        return None
-    after = after[: x.shape[0]]
-    ratio = 2 * float((after * before).sum() / (before * before).sum())
-    alike = (2 * after - ratio * before).abs().max() <= 1e-3 * (ratio * before).abs().max()
-    return ratio if bool(alike) else None
-
-
-def scale(view: View) -> Iterator[Finding]:
-    """Check how the loss grows with the batch: a mean stays, a sum doubles."""
-    spec, free = view.subject.spec, view.free
-    if view.coupled() or not free.base().dim() or spec.reduction == "none":
-        return
-    ratio = doubled(view, drawn(free.base(), 2) if view.reading() else free.base())
-    if ratio is None:
-        return
-    rounded = min((0.5, 1.0, 2.0, 4.0), key=lambda r: abs(r - ratio))
-    if abs(rounded - ratio) > 1e-3 * rounded:
-        return
-    said = spec.reduction
-    what = f"a batch repeated once gives {rounded:g} times the loss, gradient by gradient"
-    if rounded == 2 and said != "sum":
-        yield view.finding(
-            "loss-scale",
-            "fail" if said == "mean" else "warn",
-            what + (", and a mean was declared" if said == "mean" else ""),
-            "the loss is a sum over the rows: the step's size follows the size of the batch",
-            "take the mean over what counts (reduction='mean'), or declare reduction='sum'",
-        )
-    elif rounded == 1 and said == "sum":
-        yield view.finding(
-            "loss-scale",
-            "fail",
-            "a batch repeated once gives the same loss, and a sum was declared",
-            "the loss is a mean over the rows",
-            "sum the rows' losses (reduction='sum'), or declare reduction='mean'",
-        )
-    elif rounded == 0.5 or (rounded == 4 and said is not None):
-        yield view.finding(
-            "loss-scale",
-            "fail",
-            what,
-            "the loss of a larger batch shrinks: it is divided by the number of rows twice"
-            if rounded == 0.5
-            else "the loss grows with the square of the batch",
-            "divide by the number of rows once",
-        )
-    else:
-        yield from denominator(view)
-
-
-def denominator(view: View) -> Iterator[Finding]:
-    """Check that a mean over positions is taken over the positions that count."""
-    known = read_labels(view)
-    if known is None or view.subject.spec.reduction not in (None, "mean"):
-        return
-    _, _, reading, _ = known
-    counted = reading.counted()
-    weights = reading.weight[counted]
-    total, count, every = float(weights.sum()), int(counted.sum()), counted.numel()
-    even = float(weights.max() - weights.min()) <= 1e-4 * float(weights.max())
-    if not even or count == every or abs(total - count / every) > 1e-4 * total:
-        return
-    declared = view.subject.spec.reduction == "mean"
-    holes = view.subject.spec.ignore_index is not None or declared
-    yield view.finding(
-        "loss-scale",
-        "fail" if declared and holes else "warn",
-        f"{count} of {every} positions count, and each has the weight 1/{every}",
-        "the mean is taken over the padded and ignored positions too: the loss is "
-        f"{every / count:.3g} times too small, and depends on how far a batch was padded",
-        "divide the sum of the losses by the number of labels that count",
     )

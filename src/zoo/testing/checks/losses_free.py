@@ -105,7 +105,8 @@ class Free:
         self.every = every
         self.live = self.reached(every)
         self.main = main_path(subject, output)
-        if self.live and all(not every[path].dim() for path in self.live):
+        hidden = self.main not in every and not self.live  # inside an object that is no tree
+        if hidden or (self.live and all(not every[path].dim() for path in self.live)):
             self.trap(calls.given, output)
             self.main = "(the output)"
             self.every = {self.main: subject.main(output).detach()}

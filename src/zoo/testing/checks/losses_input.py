@@ -27,11 +27,56 @@ def wrong_input(view: View) -> Iterator[Finding]:
 def judge(view: View, path: str, reading: Reading) -> Finding | None:
     """Say what is wrong between one tensor of the output and its part of the loss."""
     if reading.form == "cross entropy":
-        return over_the_batch(view, path, reading) or not_logits(view, path, reading)
+        return (
+            over_the_batch(view, path, reading)
+            or not_logits(view, path, reading)
+            or several_as_one(view, path, reading)
+        )
     if reading.form == "binary":
         return not_logits(view, path, reading)
     if reading.form == "linear":
         return raw_in_nll(view, path, reading)
+    if reading.form in ("cross entropy of a softmax", "binary of a sigmoid"):
+        return taken_twice(view, path, reading)
+    return None
+
+
+def taken_twice(view: View, path: str, reading: Reading) -> Finding:
+    """Make the finding of a loss that itself takes the softmax of a softmax."""
+    name = "softmax" if reading.form == "cross entropy of a softmax" else "sigmoid"
+    return view.finding(
+        "loss-input",
+        "fail",
+        f"the gradient of the loss is that of a {reading.form}, whose own {name} comes on top, "
+        f"to rounding; at a perfect answer the loss is still far from its floor",
+        f"the {name} is taken twice: the answers stay close to each other, and the gradient of a "
+        "wrong one is near 0",
+        f"give the loss the output itself: cross_entropy and the losses 'with_logits' take the "
+        f"{name} themselves",
+    )
+
+
+def several_as_one(view: View, path: str, reading: Reading) -> Finding | None:
+    """Find labels with several (or no) right classes in a cross entropy, which wants one."""
+    for name, labels in view.labels.items():
+        if labels.shape != view.free.base(path).shape or not labels.is_floating_point():
+            continue
+        rows = labels.double().movedim(reading.axis, -1)
+        sums = rows.sum(-1)
+        if not bool(((rows == 0) | (rows == 1)).all()) or bool((sums == 1).all()):
+            return None
+        share = reading.weight / sums.clamp_min(1)
+        if float((share - share.max())[sums > 0].abs().max()) > 1e-6 * float(share.max()):
+            return None
+        return view.finding(
+            "loss-input",
+            "fail",
+            f"{name!r} marks {int(sums.min())} to {int(sums.max())} classes of a row with 1, and "
+            "the gradient of the loss is that of a cross entropy over one softmax, to rounding",
+            "one softmax lets only one class be right: several right ones take probability from "
+            "each other, and a row with none is not trained at all",
+            "use binary_cross_entropy_with_logits where several classes can be right",
+        )
     return None
 
 

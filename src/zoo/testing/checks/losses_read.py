@@ -10,7 +10,7 @@ Two points give w and the target, a third one proves them. All in float64.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -18,7 +18,15 @@ from torch import Tensor
 
 from zoo.testing.checks.losses_free import Free
 
-Form = Literal["cross entropy", "binary", "squared", "linear", "logarithm"]
+Form = Literal[
+    "cross entropy",
+    "binary",
+    "squared",
+    "linear",
+    "logarithm",
+    "cross entropy of a softmax",
+    "binary of a sigmoid",
+]
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ def slack(free: Free) -> float:
 def understand(x: list[Tensor], g: list[Tensor], room: float) -> Reading | None:
     """Find the form whose weights and targets explain the gradients at three points."""
     for allowed in (room, 2e-4):  # a loss that computes in float32 by itself
-        for reader in (linear, *softmaxes(x[0]), binary, squared, logarithm):
+        for reader in (linear, *softmaxes(x[0]), binary, squared, logarithm, *twice(x[0])):
             found = reader(x, g, allowed)
             if found is not None:
                 return found
@@ -102,6 +110,30 @@ def softmaxes(x: Tensor) -> list[Reader]:
     """Make a reader for every axis that classes can lie on: the last first, the batch's last."""
     axes = [a for a in (*range(x.dim() - 1, 0, -1), 0) if x.dim() and x.shape[a] > 1]
     return [lambda x, g, room, a=a: cross_entropy(x, g, room, a) for a in axes]  # type: ignore[misc]
+
+
+def twice(x: Tensor) -> list[Reader]:
+    """Make readers of losses that take the softmax, or the sigmoid, of one already taken."""
+    axes = [a for a in range(x.dim() - 1, 0, -1) if x.shape[a] > 1]
+    return [lambda x, g, room, a=a: softmax_twice(x, g, room, a) for a in axes] + [sigmoid_twice]
+
+
+def softmax_twice(x: list[Tensor], g: list[Tensor], room: float, axis: int) -> Reading | None:
+    """Read a cross entropy over what a softmax gave: its Jacobian is taken off the gradient."""
+    s = [one.movedim(axis, -1).softmax(-1) for one in x]
+    v = [grad.movedim(axis, -1) / one for one, grad in zip(s, g, strict=True)]
+    found = cross_entropy(s, [one - one.mean(-1, keepdim=True) for one in v], room, s[0].dim() - 1)
+    if found is None:
+        return None
+    return replace(found, form="cross entropy of a softmax", axis=axis)
+
+
+def sigmoid_twice(x: list[Tensor], g: list[Tensor], room: float) -> Reading | None:
+    """Read a binary cross entropy over what a sigmoid gave."""
+    s = [one.sigmoid() for one in x]
+    v = [grad / (one * (1 - one)) for one, grad in zip(s, g, strict=True)]
+    found = binary(s, v, room)
+    return None if found is None else replace(found, form="binary of a sigmoid")
 
 
 def close(one: Tensor, other: Tensor, room: float) -> bool:

@@ -80,6 +80,19 @@ def too_dear(view: View, classes: int, cost: float, spread: float, worst: float)
     """Make the finding of an untrained model that is sure of wrong answers."""
     chance = math.log(classes)
     extreme = cost > 5 * chance + 5
+    for name, x in view.subject.arguments(view.free.batch).items():
+        if isinstance(x, Tensor) and x.is_floating_point() and float(x.square().mean()) > 400:
+            return view.finding(
+                "bad-input-data",
+                "fail" if extreme else "warn",
+                f"{name!r} holds numbers from {float(x.min()):.4g} to {float(x.max()):.4g}; as "
+                f"built, the loss is {cost:.4g}, and a uniform guess among {classes} classes "
+                f"costs ln {classes} = {chance:.4g}",
+                "inputs of this size make an untrained model sure of wrong answers",
+                "bring inputs to mean 0 and deviation 1: divide pictures by 255 and normalise them",
+                where=name,
+                line="",
+            )
     return view.finding(
         "init",
         "fail" if extreme else "warn",
