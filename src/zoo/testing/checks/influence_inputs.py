@@ -147,9 +147,11 @@ def ignored(rig: Rig, name: str, trials: int, batch: Batch, other: Tensor) -> Fi
     said: Severity = "fail"
     mask = known.kind == "mask"
     if mask:
-        declared = name == rig.subject.spec.padding_mask or name in rig.subject.spec.inputs
+        spec, needed = rig.subject.spec, rig.subject.takes().get(name, True)
+        promised = spec.padding_side is not None and name == spec.padding_mask
+        declared = promised or name in spec.inputs or (needed and name == spec.padding_mask)
         hides = len(batch[name].unique()) > 1
-        said = "fail" if declared or (hides and rig.subject.takes().get(name, True)) else "warn"
+        said = "fail" if declared or (hides and needed) else "warn"
     return Finding(
         kind="ignored-input",
         severity=said,

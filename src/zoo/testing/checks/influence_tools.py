@@ -214,6 +214,9 @@ def cut_positions(rig: Rig, batch: Batch, name: str, axis: int, start: int, stop
         x = batch.get(other)
         if along is None and known.kind == "index" and isinstance(x, Tensor) and x.dim() == 2:
             along = 1 if known.batch_axis == 0 else None
+        if isinstance(x, Tensor) and other != name and x.shape[1:3] == (length, length):
+            found[other] = x[:, start:stop, start:stop]  # positions against positions
+            continue
         if not isinstance(x, Tensor) or along is None or x.dim() <= along:
             continue
         if x.shape[along] == length:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from zoo.testing.blame import Place
 from zoo.testing.checks.influence_blame import owner, recorded
@@ -23,6 +24,11 @@ from zoo.testing.engine import Check, NotApplicable
 from zoo.testing.finding import Finding, Severity
 from zoo.testing.subject import Subject
 
+ATTENDS = (
+    *("softmax", "masked_fill", "matmul", "__matmul__", "bmm", "baddbmm", "einsum", "where"),
+    *("scaled_dot_product_attention", "multi_head_attention_forward"),
+)
+REDUCES = ("mean", "sum", "amax", "max", "std", "var", "div", "reshape", "view", "flatten")
 WHY = "a row would get another answer for standing beside a longer one"
 
 
@@ -53,7 +59,7 @@ def of_one(rig: Rig, padded: Padded) -> Iterator[Finding]:
             continue
         found = content(rig, padded, batch, one) or amount(rig, padded, batch, one)
         if found is not None:
-            yield replace(found, severity=severity(rig, padded, one, found))
+            yield replace(found[0], severity=severity(rig, padded, one, *found))
             return
 
 
@@ -62,8 +68,11 @@ def count(padded: Padded) -> int:
     return max(1, padded.length - max(1, padded.length // 3))
 
 
-def severity(rig: Rig, padded: Padded, side: str, found: Finding) -> Severity:
-    """Judge a leak: a failure where padding was promised to be without effect on this side."""
+def severity(rig: Rig, padded: Padded, side: str, found: Finding, place: Place | None) -> Severity:
+    """Judge a leak: a failure where padding was promised to be without effect on this side.
+
+    A mask that may be left out is no promise: some models convolve over padding on purpose.
+    """
     said = rig.subject.spec.padding_side
     if side == "left":
         if said in ("left", "both"):
@@ -71,9 +80,29 @@ def severity(rig: Rig, padded: Padded, side: str, found: Finding) -> Severity:
         return "warn" if padded.declared else "info"
     if padded.how == "id":
         return "fail" if said is not None or derived(rig, padded) else "warn"
-    if padded.declared:
+    if said is not None and padded.declared:
         return "fail"
-    return "fail" if found.kind == "mask" and padded.name in PROPER else "warn"
+    if found.kind == "mask" and (padded.declared or padded.name in PROPER):
+        return "fail"
+    if not padded.declared:
+        return "warn"
+    if padded.how == "lengths" or rig.subject.takes().get(padded.name, False):
+        return "fail"
+    mixes = place is not None and place.name in ATTENDS + REDUCES
+    return "fail" if mixes and not convolves(rig) and mask_works(rig, padded) else "warn"
+
+
+def convolves(rig: Rig) -> bool:
+    """Say whether the model has convolutions, which see padding beside real positions."""
+    return any(isinstance(m, nn.modules.conv._ConvNd) for m in rig.bench.module.modules())
+
+
+def mask_works(rig: Rig, padded: Padded) -> bool:
+    """Say whether the mask changes anything."""
+    batch = whole(rig, padded)
+    other = pad(rig, padded, batch, count(padded), "right")
+    one, two = rig(batch), rig({**batch, padded.name: other[padded.name]})
+    return any(gap(x, two.get(path, x)) > 0 for path, x in one.items())
 
 
 def derived(rig: Rig, padded: Padded) -> bool:
@@ -91,7 +120,10 @@ def derived(rig: Rig, padded: Padded) -> bool:
     return any(torch.equal(x, flat) or torch.equal(x, ~flat) for x in masks)
 
 
-def content(rig: Rig, padded: Padded, batch: Batch, side: str) -> Finding | None:
+Found = tuple[Finding, Place | None]
+
+
+def content(rig: Rig, padded: Padded, batch: Batch, side: str) -> Found | None:
     """Change what stands under the mask."""
     if padded.how == "id":
         return None
@@ -106,19 +138,14 @@ def content(rig: Rig, padded: Padded, batch: Batch, side: str) -> Finding | None
             continue
         place = blame_windows(rig, base, other, window, window)
         if inverted(rig, padded, base, window):
-            return inverted_finding(padded, found, owner(rig, place), place)
-        done = (
-            f"with the last {padded.length - n} of {padded.length} positions hidden by "
-            f"{padded.name}"
-            if side == "right"
-            else f"with the first {padded.length - n} of {padded.length} positions hidden by "
-            f"{padded.name}"
-        )
+            return inverted_finding(padded, found, owner(rig, place), place), place
+        end = "last" if side == "right" else "first"
         evidence = (
-            f"{done}, other values of {padded.content[0]} there moved output "
+            f"with the {end} {padded.length - n} of {padded.length} positions hidden by "
+            f"{padded.name}, other values of {padded.content[0]} there moved output "
             f"{found[1] or 'output'!r} at real positions by {found[0]:.2g} of its scale"
         )
-        return leak(evidence, owner(rig, place), place, soft=found[0] < 1e-3)
+        return leak(evidence, owner(rig, place), place, soft=found[0] < 1e-3), place
     return None
 
 
@@ -185,7 +212,7 @@ def leak(evidence: str, where: str, place: Place | None, *, soft: bool) -> Findi
     )
 
 
-def amount(rig: Rig, padded: Padded, batch: Batch, side: str) -> Finding | None:
+def amount(rig: Rig, padded: Padded, batch: Batch, side: str) -> Found | None:
     """Compare rows without padding with the same rows padded."""
     if rig.layout.noisy:
         return None
@@ -216,7 +243,7 @@ def amount(rig: Rig, padded: Padded, batch: Batch, side: str) -> Finding | None:
                 "keys in every layer"
             ),
         )
-    return made
+    return made, place
 
 
 def side_works(rig: Rig, padded: Padded, batch: Batch, n: int) -> Batch | None:
