@@ -61,6 +61,9 @@ def holes_in_any(view: View) -> Iterator[Finding]:
             counted = holes & (gradient > 1e-9 * gradient.max())
             if not bool(counted.any()) or not bool((~holes).any()):
                 continue
+            if only_by_rows(view, path, axis, labels, holes):
+                yield over_rows(view, labels[0], int(counted.sum()))
+                return
             yield view.finding(
                 "loss-ignored",
                 "fail",
@@ -71,6 +74,30 @@ def holes_in_any(view: View) -> Iterator[Finding]:
                 "multiply every term of the loss with a mask of the labels that count",
             )
             return
+
+
+def only_by_rows(
+    view: View, path: str, axis: int, labels: tuple[str, Tensor], holes: Tensor
+) -> bool:
+    """Say whether ignored positions count only by what stands there in other rows."""
+    index = view.subject.spec.ignore_index
+    assert index is not None
+    other = changed_label(view, labels[0], labels[1].masked_fill(holes.any(0), index))
+    gradient = view.free.gradient(drawn(view.free.base(path), 0), other, path)
+    size = gradient.movedim(axis, -1).abs().amax(-1)
+    return bool(size.any()) and not bool((size[holes] > 1e-9 * size.max()).any())
+
+
+def over_rows(view: View, name: str, count: int) -> Finding:
+    """Make the finding of a softmax over the rows of the batch, seen at ignored positions."""
+    return view.finding(
+        "loss-input",
+        "fail",
+        f"{count} positions that {name!r} says to ignore have a gradient, and none of them when "
+        "the same positions of the other rows are ignored too",
+        "something is normalised along the batch, so that rows compete with each other",
+        "take softmax along the class axis: dim=1 of (batch, class, ...), or dim=-1",
+    )
 
 
 def holes_count(

@@ -36,6 +36,8 @@ def doubled(view: View, path: str, x: Tensor) -> float | None:
         return None
     after = after[: x.shape[0]]
     ratio = 2 * float((after * before).sum() / (before * before).sum())
+    if view.subject.spec.reduction == "mean" and not 0.8 < ratio < 1.2:
+        return ratio
     alike = (2 * after - ratio * before).abs().max() <= 1e-3 * (ratio * before).abs().max()
     return ratio if bool(alike) else None
 
@@ -60,9 +62,11 @@ def growth(view: View, path: str) -> Iterator[Finding]:
     if ratio is None:
         return
     rounded = min((0.5, 1.0, 2.0, 4.0), key=lambda r: abs(r - ratio))
-    if abs(rounded - ratio) > 1e-3 * rounded:
-        return
     said = spec.reduction
+    if abs(rounded - ratio) > 1e-3 * rounded:
+        if said == "mean" and ratio > 1.2:
+            yield mixed(view, path, ratio)
+        return
     what = f"a batch repeated once gives {rounded:g} times the loss, gradient by gradient"
     what += f", of its part with output {path!r}" if path and len(free.live) > 1 else ""
     if rounded == 2 and said != "sum":
@@ -91,6 +95,19 @@ def growth(view: View, path: str) -> Iterator[Finding]:
             else "the loss grows with the square of the batch",
             "divide by the number of rows once",
         )
+
+
+def mixed(view: View, path: str, ratio: float) -> Finding:
+    """Make the finding of a loss that adds a mean and a sum."""
+    at = f"output {path!r}" if path else "the output"
+    return view.finding(
+        "loss-scale",
+        "fail",
+        f"a batch repeated once gives {ratio:.4g} times the gradient with respect to {at}, and a "
+        "mean was declared; a mean gives 1, a sum 2",
+        "one term of the loss is a sum over the rows, so its weight follows the size of the batch",
+        "take the mean over the rows in every term",
+    )
 
 
 def denominator(view: View) -> Iterator[Finding]:

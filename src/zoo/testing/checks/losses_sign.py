@@ -30,6 +30,7 @@ def sign(view: View) -> Iterator[Finding]:
             return
     if view.reading() is None:
         yield from worse_is_cheaper(view)
+        yield from endless(view)
     yield from plunging(view)
 
 
@@ -103,5 +104,36 @@ def plunging(view: View) -> Iterator[Finding]:
                     "infinity",
                     "change the sign of the term with exp (in a KL term: -0.5 * sum(1 + logvar - "
                     "mu^2 - exp(logvar)))",
+                )
+                return
+
+
+def endless(view: View) -> Iterator[Finding]:
+    """Find a number beside the prediction (a spread) that a regression drives to infinity."""
+    free, x = view.free, view.free.base()
+    if view.coupled() or x.dim() < 2 or not 1 < x.shape[-1] <= 8:
+        return
+    if not any(labels.is_floating_point() for labels in view.labels.values()):
+        return
+    start = drawn(x, 4)
+    for channel in range(x.shape[-1]):
+        for way in (1.0, -1.0):
+            steps = []
+            for far in (0.0, 20.0, 40.0, 80.0):
+                moved = start.clone()
+                moved[..., channel] += way * far
+                steps.append(free.number(moved))
+            falls = [a - b for a, b in pairwise(steps)]
+            if min(falls) > 0.1 and abs(falls[2] - 2 * falls[1]) < 1e-3 * falls[2]:
+                yield view.finding(
+                    "loss-sign",
+                    "fail" if view.subject.spec.task == "regression" else "warn",
+                    f"at wrong predictions, moving number {channel} of the output by "
+                    f"{20 * way:g}, {40 * way:g} and {80 * way:g} takes the loss from "
+                    f"{steps[0]:.4g} to {', '.join(f'{v:.4g}' for v in steps[1:])}",
+                    "the loss falls in a straight line without end, however wrong the answer is: "
+                    "a spread can be made infinite at no cost",
+                    "check the sign of the term with the logarithm of the spread: "
+                    "0.5 * ((y - mean) / std)^2 + log(std)",
                 )
                 return

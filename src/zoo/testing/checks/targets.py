@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zoo.testing.checks.losses_view import IGNORED, View, agreement, make_view, shifted
 from zoo.testing.checks.targets_real import real_targets
-from zoo.testing.checks.targets_tokens import against_inputs, unmasked, wrapped
+from zoo.testing.checks.targets_tokens import against_inputs, copied_start, unmasked, wrapped
 from zoo.testing.checks.targets_view import SHIFTS, Trained, labels_of, some, trained
 from zoo.testing.engine import Check, NotApplicable
 from zoo.testing.finding import Finding
@@ -27,7 +27,7 @@ def check_targets(subject: Subject) -> Iterator[Finding]:
         raise NotApplicable("what the loss wants cannot be read off its gradient")
     yield from real
     for one in known:
-        for part in (other_rows, declared_shift, against_inputs, wrapped, unmasked, never_trained):
+        for part in PARTS:
             found = part(view, one)
             if found is not None:
                 yield found
@@ -130,6 +130,15 @@ def never_trained(view: View, one: Trained) -> Finding | None:
     )
 
 
+PARTS = (
+    other_rows,
+    declared_shift,
+    against_inputs,
+    copied_start,
+    wrapped,
+    unmasked,
+    never_trained,
+)
 ROWS = (
     Check(
         name="targets",

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from zoo.testing.checks.losses_view import IGNORED, View, agreement, whole
-from zoo.testing.checks.targets_view import SHIFTS, Trained, labels_of, some
+from zoo.testing.checks.targets_view import SHIFTS, Trained, labels_of, some, trained
 from zoo.testing.finding import Finding
 
 
@@ -43,13 +43,15 @@ def token_inputs(view: View, one: Trained) -> list[str]:
     batch, facts = view.free.batch, view.subject.facts
     first = [facts.causal] if facts.causal is not None else []
     names = [*first, *(n for n in view.subject.arguments(batch) if n not in first)]
+    labels = labels_of(view, one)
+    own = labels[0] if labels is not None else facts.labels
     return [
         n
         for n in names
         if isinstance(batch.get(n), Tensor)
         and whole(batch[n])
         and tuple(batch[n].shape) == tuple(one.classes.shape)
-        and n not in view.labels
+        and n != own
         and (n not in facts.inputs or facts.inputs[n].kind not in ("mask", "adjacency"))
         and len(batch[n].unique()) > 3
     ]
@@ -88,6 +90,35 @@ def against_inputs(view: View, one: Trained) -> Finding | None:
             "compare output[:, :-1] with labels[:, 1:], or shift the labels in the data; once",
         )
     return None
+
+
+def copied_start(view: View, one: Trained) -> Finding | None:
+    """Find a first position that is trained to emit what it reads: no sign of the start."""
+    facts, free = view.subject.facts, view.free
+    name = facts.causal
+    if name is None or name not in token_inputs(view, one) or one.classes.shape[1] < 4:
+        return None
+    again = trained(view, one.path, other := free.other_batch(4))
+    if again is None:
+        return None
+    every = torch.ones_like(one.classes, dtype=torch.bool)
+    for got, batch in ((one, free.batch), (again, other)):
+        ids, first = batch[name], got.counted[:, 0]
+        same = torch.equal(got.classes[first, 0], ids[first, 0]) and len(ids[:, 0].unique()) > 1
+        if (
+            not same
+            or not bool(first.any())
+            or agreement(got.classes, got.counted, ids, every, 0) > 0.9
+        ):
+            return None
+    return view.finding(
+        "loss-targets",
+        "fail",
+        f"in all rows of two batches position 0 is trained to emit {name}[0], the token that it "
+        "reads; " + some(one, free.batch[name]) + " is what it reads",
+        "the first token is given away instead of predicted: generation has no way to begin",
+        "put a token that marks the start in front of what the decoder reads, and keep the labels",
+    )
 
 
 def wrapped(view: View, one: Trained) -> Finding | None:
