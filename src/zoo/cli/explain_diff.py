@@ -130,7 +130,8 @@ def made(name: str, seed: int) -> Any:
     from zoo.testing.guard import seed_all
 
     value = found_at(name)
-    value = getattr(value, "build", value) if not isinstance(value, nn.Module | type) else value
+    own = isinstance(value, nn.Module) or (isinstance(value, type) and issubclass(value, nn.Module))
+    value = value if own else getattr(value, "build", value)
     if not isinstance(value, nn.Module) and callable(value):
         seed_all(seed)
         value = value()
