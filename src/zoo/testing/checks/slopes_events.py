@@ -29,6 +29,7 @@ LEAVES = (
 )
 CUTS = ("detach", "detach_", "data", "as_tensor")
 MACHINERY = ("autograd/grad_mode.py", "utils/_contextlib.py", "torch/_tensor.py", "overrides.py")
+TYPED = ("<@beartype", "<frozen")  # wrappers that check types
 LOSSES = ("loss", "kl_div", "cross_entropy", "cosine_similarity", "pairwise_distance")
 PACKAGES = ("site-packages", "dist-packages")
 
@@ -68,7 +69,8 @@ class Cuts(TorchFunctionMode):
         """Run a function; note or undo it if it cuts."""
         kwargs = kwargs or {}
         name = cut_name(func, args)
-        if not name or not cuts_something(name, args):
+        left = name in LEAVES and bool(args) and id(args[0]) in self.cut  # x.detach().numpy()
+        if not name or not (left or cuts_something(name, args)):
             self.look_for_targets(func, args, kwargs)
             return func(*args, **kwargs)
         frame = calling_frame()
@@ -136,7 +138,8 @@ def calling_frame() -> Frame:
         file = code.co_filename
         if file.startswith(HERE) and file != __file__:
             break  # from here on it is this kit
-        if not file.startswith((HERE, "<frozen")) and not file.endswith(MACHINERY):
+        wrapper = file.startswith((HERE, *TYPED)) or file.endswith(MACHINERY)
+        if not wrapper and "jaxtyping" not in Path(file).parts:
             owner = owner or owner_of(file)
             if not file.startswith(TORCH):
                 text = linecache.getline(file, line).strip()
