@@ -6,6 +6,7 @@ A subject makes everything anew under a seed, so a check may do with a module wh
 import copy
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from zoo.testing.facts import Facts, find_facts
 from zoo.testing.guard import Untouched, seed_all
 from zoo.testing.spec import ModelSpec
 from zoo.testing.stress import Bench, make_bench
-from zoo.testing.trees import at, tensors
+from zoo.testing.trees import at, changed, tensors
 
 LABEL_NAMES = ("labels", "label", "targets", "target", "y")
 
@@ -29,7 +30,8 @@ class Subject:
 
     def __init__(self, spec: ModelSpec, seed: int = 0) -> None:
         self.spec, self.seed = spec, seed
-        module = self.fresh()
+        seed_all(seed)
+        module = built_by(spec.build)
         self.title = spec.name or type(module).__name__
         self.built = Built(module)
         self.form = "mapping"  # how the author's batches come
@@ -43,11 +45,24 @@ class Subject:
         """Build the module as its author does, under a seed; in train mode, or in eval mode."""
         seed_all(self.seed if seed is None else seed)
         module = built_by(self.spec.build)
+        if hasattr(self, "built") and module is self.built.module:
+            self.keep(module)
+            module = built_by(self.spec.build)
         lazy = any(nn.parameter.is_lazy(p) for p in module.parameters())
         if lazy and hasattr(self, "built"):  # parts that learn their sizes from a first batch
             with torch.no_grad():
                 self.call(module.eval(), self.batch())
         return module.train(train)
+
+    def keep(self, module: nn.Module) -> None:
+        """Build copies from now on: the author's build() gives one module, which is not ours."""
+
+        def build() -> nn.Module:
+            made = copy.deepcopy(module)
+            made.zero_grad()
+            return made
+
+        self.spec = replace(self.spec, build=build)
 
     def batch(self, size: int = 3, seed: int | None = None) -> dict[str, Any]:
         """Make a batch of so many rows under a seed, by name."""
@@ -55,7 +70,7 @@ class Subject:
             raise SpecError("the spec has no batch; give batch=lambda size: {...}")
         seed_all(1000 + (self.seed if seed is None else seed))
         given: Any = self.spec.batch(size)
-        return self.named(given)
+        return {name: changed(x, own) for name, x in self.named(given).items()}
 
     def named(self, given: Any) -> dict[str, Any]:
         """Give a batch by name: a tensor or a tuple takes the names of forward's parameters."""
@@ -188,6 +203,7 @@ class Built:
     """What is read off one built module: forward's signature, and its parameters by name."""
 
     def __init__(self, module: nn.Module) -> None:
+        self.module = module  # as it was built: never changed, never run
         self.forward = module.forward
         kinds = {p.kind for p in inspect.signature(module.forward).parameters.values()}
         self.open = inspect.Parameter.VAR_KEYWORD in kinds  # forward(..., **kwargs)
@@ -213,6 +229,11 @@ def forward_names(forward: Any) -> dict[str, bool]:
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             found[name] = parameter.default is parameter.empty
     return found
+
+
+def own(x: Tensor) -> Tensor:
+    """Copy a tensor of the author's, which may be a view of data that is not ours."""
+    return x.detach().clone().requires_grad_(x.requires_grad)
 
 
 def is_real(x: Tensor) -> bool:
