@@ -8,6 +8,7 @@ Where a model computes some part in float32 whatever it is given, differences ar
 float32's rounding. Where it cannot run in float64 at all, it runs in float32.
 """
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,7 @@ class Bench:
     ) -> None:
         self.subject, self.module, self.dtype, self.kind = subject, module, dtype, kind
         self.train = train
+        self.pristine: nn.Module | None = None  # a large module as it was before it ran
         self.bound = torch.finfo(dtype).eps * ROOM[dtype]  # relative; see `apart`
 
     def batch(self, size: int = 3, seed: int | None = None) -> dict[str, Any]:
@@ -102,15 +104,20 @@ def make_bench(subject: Any, *, train: bool, stress: bool, like: Bench | None) -
     `like` is an earlier bench of the same kind: what it found is not looked for again.
     """
     if like is not None:
-        made = Bench(subject, subject.fresh(train=train), like.dtype, like.kind, train)
+        kept = like.pristine
+        module = subject.fresh(train=train) if kept is None else copy.deepcopy(kept)
+        made = Bench(subject, module, like.dtype, like.kind, train)
         made.bound = like.bound
-        dress(made)
+        if kept is None:
+            dress(made)
         return made
     for dtype in (torch.float64, torch.float32):
         for kind in ("strong", "mild", "as built") if stress else ("as built",):
             made = Bench(subject, subject.fresh(train=train), dtype, kind, train)
             dress(made)
+            kept = copy.deepcopy(made.module) if subject.large() else None
             if runs(made, strict=(dtype, kind) == (torch.float32, "as built")):
+                made.pristine = kept
                 return made
     return made
 

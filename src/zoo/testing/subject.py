@@ -18,6 +18,7 @@ from zoo.testing.spec import ModelSpec
 from zoo.testing.stress import Bench, make_bench
 from zoo.testing.trees import at, changed, tensors
 
+LARGE = 5e6  # parameters: such a model is copied where a smaller one is built again
 LABEL_NAMES = ("labels", "label", "targets", "target", "y")
 
 
@@ -34,6 +35,8 @@ class Subject:
         module = built_by(spec.build)
         self.title = spec.name or type(module).__name__
         self.built = Built(module)
+        if self.built.count > LARGE:
+            self._template = module  # never run, only copied
         self.form = "mapping"  # how the author's batches come
         self.renamed: dict[str, str] = {}  # the author's name of an input -> forward's
         self._facts: Facts | None = None
@@ -170,6 +173,10 @@ class Subject:
         return self.spec.loss(output, given)
 
     # what is known
+
+    def large(self) -> bool:
+        """Say whether the model is too large to be built for every question."""
+        return self.built.count > LARGE
 
     def prepare(self) -> None:
         """Find out what the author did not say. Raises what the model raises."""
