@@ -17,6 +17,7 @@ from zoo.testing.checks import (
     memory,
     memory_inputs,
     modes,
+    modes_train,
     neutrality,
     neutrality_layout,
     padding,
@@ -43,6 +44,7 @@ from zoo.testing.engine import Check
 
 FILES = (
     running,
+    modes_train,
     running_finite,
     sizes,
     saving_ties,
