@@ -90,3 +90,38 @@ def test_sets_are_not_asked() -> None:
     )
     (outcome,) = check_model(spec, only=("positions",)).outcomes
     assert outcome.status == "skipped"
+
+
+class Rotated(nn.Module):
+    """Attention that knows distances alone, from rotated queries and keys; or knows nothing."""
+
+    def __init__(self, *, turned: bool) -> None:
+        super().__init__()
+        self.turned = turned
+        self.embed, self.qkv = nn.Embedding(13, 8), nn.Linear(8, 24)
+
+    def turn(self, x: Tensor) -> Tensor:
+        angle = torch.arange(x.shape[2], dtype=x.dtype) * self.turned
+        a, b = x.chunk(2, -1)
+        sine, cosine = angle.sin()[:, None], angle.cos()[:, None]
+        return torch.cat([a * cosine - b * sine, a * sine + b * cosine], -1)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        b, t = input_ids.shape
+        x = self.embed(input_ids)
+        q, k, v = (y.view(b, t, 2, 4).transpose(1, 2) for y in self.qkv(x).chunk(3, -1))
+        y = nn.functional.scaled_dot_product_attention(
+            self.turn(q), self.turn(k), v, is_causal=True
+        )
+        return x + y.transpose(1, 2).reshape(b, t, 8)
+
+
+@pytest.mark.parametrize(("turned", "kinds"), [(True, []), (False, ["position-blind"])])
+def test_distances_are_positions_too(turned: bool, kinds: list[str]) -> None:
+    spec = ModelSpec(
+        build=lambda: Rotated(turned=turned),
+        batch=lambda size: {"input_ids": torch.randint(13, (size, 7))},
+        tokens="input_ids",
+        position_sensitive=True,
+    )
+    assert [f.kind for f in findings("positions", spec)] == kinds

@@ -15,6 +15,7 @@ from zoo.testing.checks.padding_tools import (
     Window,
     blame_windows,
     cut_to,
+    hidden,
     pad,
     padded_inputs,
     whole,
@@ -84,12 +85,25 @@ def severity(rig: Rig, padded: Padded, side: str, found: Finding, place: Place |
         return "fail"
     if found.kind == "mask" and (padded.declared or padded.name in PROPER):
         return "fail"
-    if not padded.declared:
+    if not padded.declared and not told(rig, padded):
         return "warn"
-    if padded.how == "lengths" or rig.subject.takes().get(padded.name, False):
+    if padded.declared and (padded.how == "lengths" or rig.subject.takes().get(padded.name, False)):
         return "fail"
     mixes = place is not None and place.name in ATTENDS + REDUCES
     return "fail" if mixes and not convolves(rig) and mask_works(rig, padded) else "warn"
+
+
+def told(rig: Rig, padded: Padded) -> bool:
+    """Say whether the author's own batches hold one value alone where the mask hides."""
+    beneath = []
+    for seed in (0, 1):
+        batch = rig.batch(5, seed)
+        mask = batch[padded.name]
+        if batch[padded.content[0]].shape[:2] != mask.shape:
+            return False
+        beneath.append(batch[padded.content[0]][hidden(mask, rig.input(padded.name))].flatten())
+    values = torch.cat(beneath)
+    return values.numel() > 2 and len(values.unique()) == 1
 
 
 def convolves(rig: Rig) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from zoo.testing.checks.influence_blame import recorded
 from zoo.testing.checks.influence_tools import (
     Batch,
     Rig,
@@ -16,6 +17,7 @@ from zoo.testing.checks.influence_tools import (
     gap,
     lengths_of,
     positions_of,
+    rows_in,
     scale_of,
     sequence_axis,
 )
@@ -82,8 +84,9 @@ def position_table(rig: Rig) -> str | None:
     for name, x in tensors:
         rows = [n for n in x.shape[:-1] if n > 1]
         plain = x.is_floating_point() and len(rows) == 1 and rows[0] >= length
-        owner = name.rpartition(".")[0]
-        if plain and any(part in name.lower() for part in TABLES) and "bias" not in name:
+        owner, _, last = name.rpartition(".")
+        named = any(part in name.lower() for part in TABLES) or last == "pe"
+        if plain and named and not any(part in name for part in ("bias", "rel")):
             return owner
     return None
 
@@ -107,10 +110,37 @@ def blind(rig: Rig, name: str) -> str | None:
         y = given[path].movedim(place[0], 0)
         apart = gap(y, y[:1].expand_as(y), scale_of(y))
         said = "every position was given the same value: all positions gave the same output"
-        return said if apart <= rig.bench.bound else ""
+        blank = {**alike(rig, batch, x.shape[axis]), name: same}
+        return said if apart <= rig.bench.bound and not relative(rig, blank, len(y)) else ""
     if path not in rig.layout.rows and path not in rig.layout.squares:
         return None
     return swapped(rig, name, axis, batch)
+
+
+def relative(rig: Rig, batch: Batch, length: int) -> bool:
+    """Say whether positions enter attention itself: rotated queries, or scores by distance.
+
+    Of equal values attention makes the same whatever its weights; inside, positions still show.
+    """
+    size = rows_in(rig, batch)
+    try:
+        steps = recorded(rig, batch).steps
+    except Exception:
+        return True
+    lower = torch.ones(length, length, dtype=torch.bool).tril()
+    for x in (x for step in steps for x in step.tensors):
+        if x.dim() != 4 or not x.is_floating_point() or x.shape[0] not in (1, size):
+            continue
+        if x.shape[2:] == (length, length):
+            seen = x.flatten(0, 1)[:, lower]
+            weights = bool((x >= 0).all()) and bool((x <= 1).all())  # after the softmax
+            if not weights and rig.differ(seen, seen[:, :1].expand_as(seen)):
+                return True
+        elif x.shape[0] == size and length in x.shape[1:3] and x.shape[1] != x.shape[2]:
+            y = x.movedim(2 if x.shape[2] == length else 1, 0)
+            if rig.differ(y, y[:1].expand_as(y)):
+                return True
+    return False
 
 
 def attends(rig: Rig) -> bool:
