@@ -57,7 +57,7 @@ def not_declared(
     spec: ModelSpec, module: nn.Module, still: list[str], own: dict[str, nn.Parameter]
 ) -> Iterable[Finding]:
     """Report parameters that do not ask for a gradient although nobody said so."""
-    still = [n for n in still if code_owner(owner_in_user_code(module, n)) == "user"]
+    still = [n for n in still if code_owner(owner_in_user_code(module, n)) != "library"]
     if not still:
         return
     default = next(f.default for f in fields(ModelSpec) if f.name == "frozen")

@@ -65,14 +65,16 @@ def look(
     seen.joined |= joined
     seen.alive |= {names[id(x)] for x in leaves_of(*kept) if id(x) in names}
     at: list[Tensor] = list(trained.values())
-    if loss and loss[0].requires_grad and loss[0].dim() == 0:
-        reached = nonzero(list(trained), backward(loss[0], at, again=True))
+    seen.loss_seen = seen.loss_seen or bool(loss)
+    learns = bool(loss) and loss[0].requires_grad and loss[0].dim() == 0
+    # the loss alone at first: its backward pass frees the graph, as a training step does
+    number = projected(output) if seen.runs > 1 or not learns else None
+    if number is not None and number.requires_grad and seen.dead():
+        seen.alive |= nonzero(list(trained), backward(number, at, again=learns))
+    if learns:
+        reached = nonzero(list(trained), backward(loss[0], at))
         seen.by_loss |= reached
         seen.alive |= reached
-    seen.loss_seen = seen.loss_seen or bool(loss)
-    number = projected(output) if seen.dead() or not loss else None
-    if number is not None and number.requires_grad:
-        seen.alive |= nonzero(list(trained), backward(number, at))
 
 
 def nonzero(names: list[str], gradients: list[Tensor | None]) -> set[str]:
