@@ -99,7 +99,7 @@ def judged(subject: Subject, output: Any, value: Any) -> Iterator[Finding]:
             kind="non-finite",
             severity="fail",
             where="",
-            evidence=f"the loss of a batch of 4 rows is {float(value)} as the model is built",
+            evidence=f"the loss of a batch of 4 rows is {float(value.detach())}, as built",
             explanation="a gradient of NaN or infinity ruins every parameter in one step",
             fix="look for log(0), a division by a count of 0, or exp of a large number in the loss",
         )

@@ -71,8 +71,8 @@ def worse_is_cheaper(view: View) -> Iterator[Finding]:
                     "change the sign of the loss, or take the classes as the labels have them",
                 )
             return
-        if labels.is_floating_point() and labels.shape == x.shape:
-            goal = labels.to(x.dtype)
+        if labels.is_floating_point() and labels.numel() == x.numel():
+            goal = labels.to(x.dtype).reshape(x.shape)
             far = [free.number(goal + a * drawn(x, 3)) for a in (0.0, 1.0, 10.0, 100.0)]
             if all(b < a for a, b in pairwise(far)):
                 yield view.finding(

@@ -23,6 +23,12 @@ def real_targets(view: View) -> Iterator[Finding]:
     yield from identity(view)
 
 
+def has_numbers(view: View) -> bool:
+    """Say whether a tensor of the output has labels of real numbers."""
+    sizes = {view.free.base(path).numel() for path in view.free.live}
+    return any(x.is_floating_point() and x.numel() in sizes for x in view.labels.values())
+
+
 def flat_at(view: View, path: str, goal: Tensor) -> bool:
     """Say whether the loss has its minimum where the output is this: not so one step away."""
     free = view.free
