@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from zoo.testing.checks.slopes_numeric import Slope, directions, measured
+from zoo.testing.checks.slopes_numeric import Slope, backward, directions, measured
 
 
 def second_derivative(call: Callable[[], list[Tensor]], at: Sequence[Tensor]) -> Slope | None:
@@ -32,8 +32,8 @@ def second_derivative(call: Callable[[], list[Tensor]], at: Sequence[Tensor]) ->
         if value is None:
             return None
         given: Sequence[Tensor | None] = [None] * len(at)
-        if value.requires_grad:
-            given = torch.autograd.grad(value, at, allow_unused=True)
+        if value.requires_grad:  # a whole backward pass: one that is to be honest raises in it
+            given = backward(value, at)
         along = directions(at, [None] * len(at))
         slope = measured(number, at, given, along, torch.float64)
     except Exception:

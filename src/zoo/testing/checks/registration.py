@@ -172,7 +172,7 @@ def named_leaves(hidden: list[Hidden]) -> dict[int, Hidden]:
 
 def leaf_finding(what: str, where: str, items: list[tuple[Tensor, str, Hidden | None]]) -> Finding:
     """Put leaves that are not registered into words."""
-    x, line, held = items[0]
+    x, line, _ = items[0]
     size = "x".join(map(str, x.shape)) or "scalar"
     many = (
         f"{len(items)} tensors that ask for a gradient are"
@@ -190,7 +190,8 @@ def leaf_finding(what: str, where: str, items: list[tuple[Tensor, str, Hidden | 
             "at every call; the optimizer never sees it, so it never learns",
             fix="build it once in __init__ and set it on self; forward only calls it",
         )
-    place = f" in self.{held.attribute} ({held.holder})" if held is not None else ""
+    kept = sorted({f"self.{h.attribute} ({h.holder})" for _, _, h in items if h is not None})
+    place = f" in {', '.join(kept[:3])}" if kept else ""
     return Finding(
         kind="unregistered",
         severity="warn" if what == "loss" else "fail",
