@@ -331,6 +331,7 @@ MODELS = [
         rows_of,
         lambda output, batch: -output.log_prob(batch["labels"]).mean(),
         known(output=lambda o: o.logits),
+        bare=False,  # nothing says where its tensor is
     ),
     Model("lists", Lists, pyramid, at_each_depth, known(output="features.2")),
 ]  # fmt: skip
