@@ -73,7 +73,7 @@ def adam(model):
 ALL = loading("model", "optimizer", "scheduler")
 
 
-def told(build=Net, optimizer=adam, save=save, load=ALL):
+def told(build=Net, optimizer=adam, save=save, load=ALL, step=step):
     trainer = Trainer(
         optimizer=optimizer,
         scheduler=lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.7),
@@ -171,3 +171,14 @@ def test_a_load_that_raises_is_a_crash():
         model.load_state_dict({})
 
     assert told(load=broken).findings[0].kind == "crash"
+
+
+def never_zeroed(model, optimizer, scheduler, batch):
+    model.train()
+    F.cross_entropy(model(batch["x"]), batch["labels"]).backward()
+    optimizer.step()
+    scheduler.step()
+
+
+def test_gradients_that_are_left_are_not_told_as_a_resume():
+    assert told(step=never_zeroed).status == "passed"

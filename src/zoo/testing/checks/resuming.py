@@ -40,7 +40,7 @@ def check_resume(subject: Subject) -> Iterable[Finding]:
     first = started(subject)
     try:
         saved = first.tried("save", trainer.save, first.model, first.optimizer, first.scheduler)
-        kept = stored(saved)
+        kept, spare = stored(saved), stored(saved)  # who loads a state may go on to change it
         later = Loop(subject, seed=subject.seed + 1)
         later.tried("load", trainer.load, kept, later.model, later.optimizer, later.scheduler)
     except LoopError as error:
@@ -52,7 +52,8 @@ def check_resume(subject: Subject) -> Iterable[Finding]:
     go_on(first)
     wrong = apart(state_of(whole), state_of(later))
     if wrong:
-        yield not_the_same(wrong, lost, later)
+        if lost or not kept_by_gradients(subject, spare, whole):
+            yield not_the_same(wrong, lost, later)
         return
     alias = [n for n, x in tensors(saved).items() if not torch.equal(x, before[n])]
     if 0 < len(alias) < len(moving(first, saved)):  # all live is the way of who writes at once
@@ -65,6 +66,19 @@ def check_resume(subject: Subject) -> Iterable[Finding]:
             "copy it: copy.deepcopy(model.state_dict())",
             "info",
         )
+
+
+def kept_by_gradients(subject: Subject, kept: Any, whole: Loop) -> bool:
+    """Say whether all would go on alike with the gradients that the last step left behind."""
+    load = trainer_of(subject, "load").load
+    assert load is not None
+    first, later = started(subject), Loop(subject, seed=subject.seed + 1)
+    load(kept, later.model, later.optimizer, later.scheduler)
+    left = first.parameters()
+    for name, parameter in later.parameters().items():
+        if name in left and left[name].grad is not None:
+            parameter.grad = left[name].grad
+    return not apart(state_of(go_on(later)), state_of(whole))
 
 
 def moving(loop: Loop, saved: Any) -> list[str]:
