@@ -161,7 +161,7 @@ def why(subject: Subject, batch: dict[str, Any], best: Try) -> tuple[str, bool]:
         output = subject.main(subject.call(module.eval(), batch))
     axis = subject.facts.output_batch_axis
     if axis is not None and output.dim() and output.shape[axis] > 1:
-        rows = output.movedim(axis, 0).double()
+        rows = output.detach().movedim(axis, 0).double()
         spread = float((rows - rows[:1]).abs().max())
         if spread <= 1e-6 * float(rows.abs().max()):
             return "The output is the same for all rows: the model cannot tell them apart.", True

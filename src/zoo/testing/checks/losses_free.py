@@ -99,6 +99,7 @@ class Free:
         self.batch = self.bench.batch(self.size, self.seed)
         with torch.no_grad(), Calls() as calls:
             output = self.bench.run(self.batch)
+        self.work = sum(x.numel() for x in calls.given if isinstance(x, Tensor))
         self.output = rebuilt(output, lambda _, x: x.detach())
         self.at = -1
         every = {path: x for path, x in tensors(self.output).items() if is_real(x)}
@@ -112,6 +113,10 @@ class Free:
             self.every = {self.main: subject.main(output).detach()}
             self.live = self.reached(self.every)
         self.path = self.main if self.main in self.live else next(iter(self.live), self.main)
+
+    def slow(self) -> bool:
+        """Say whether taking the loss runs a forward that is not for many repetitions."""
+        return self.at >= 0 and self.work > 5_000_000
 
     def trap(self, given: list[Any], output: Any) -> None:
         """Find the op that made the output that counts, to let it give another tensor."""

@@ -44,7 +44,7 @@ def doubled(view: View, path: str, x: Tensor) -> float | None:
 
 def scale(view: View) -> Iterator[Finding]:
     """Check how the loss grows with the batch: a mean stays, a sum doubles."""
-    if view.coupled() or view.subject.spec.reduction == "none":
+    if view.coupled() or view.subject.spec.reduction == "none" or view.free.slow():
         return
     for path in view.free.live:
         found = list(growth(view, path)) if view.free.base(path).dim() else []

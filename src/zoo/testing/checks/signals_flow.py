@@ -50,7 +50,10 @@ class Flow(TorchFunctionMode):
         name = getattr(func, "__name__", "").rstrip("_")
         wanted = name in self.names
         given = (args[0] if args else (kwargs or {}).get("input")) if wanted else None
-        if isinstance(given, Tensor) and func.__name__.endswith("_"):
+        over = func.__name__.endswith("_") if wanted else False
+        over = over or (kwargs or {}).get("inplace", False)
+        over = over or any(x is True for x in args[1:2])
+        if isinstance(given, Tensor) and over:
             given = given.detach().clone()
         found = func(*args, **(kwargs or {}))
         if isinstance(given, Tensor) and isinstance(found, Tensor):
