@@ -149,7 +149,8 @@ def fresh_bench(subject: Any, *, train: bool = False) -> Bench:
             subject.bench(train=train)
         except Exception as error:
             raise NotApplicable("the model does not run in this mode: see sizes") from error
-    return subject.bench(train=train)  # type: ignore[no-any-return]
+    made: Bench = subject.bench(train=train)
+    return made
 
 
 class Repeated:
@@ -277,7 +278,9 @@ def told(where: str) -> str:
 
 
 def is_library(module: nn.Module | None) -> bool:
-    """Say whether a module's class comes from an installed package."""
-    source = sys.modules.get(type(module).__module__) if module is not None else None
+    """Say whether a module's class comes from an installed package that is not torch."""
+    if module is None or type(module).__module__.startswith("torch."):
+        return False
+    source = sys.modules.get(type(module).__module__)
     file = getattr(source, "__file__", None) or ""
     return "site-packages" in file or "dist-packages" in file
