@@ -17,6 +17,7 @@ from zoo.testing.checks.influence_tools import (
     Rig,
     gap,
     inputs_by_batch,
+    lengths_of,
     rows_in,
     scale_of,
     take_rows,
@@ -60,7 +61,8 @@ def separate(rig: Rig) -> None:
     for name, known in rig.facts.inputs.items():
         one, other = small[name].shape, large[name].shape
         grows = [a for a, (m, n) in enumerate(zip(one, other, strict=False)) if m != n]
-        if len(grows) > 1 or (known.batch_axis is None and grows) or "edge" in name:
+        joins = known.batch_axis is None and (bool(grows) or "edge" in name)
+        if len(grows) > 1 or joins:
             raise NotApplicable(f"{name} may join the rows of a batch; say couples_batch=False")
 
 
@@ -159,7 +161,7 @@ def blame_exchange(rig: Rig, batch: Batch, keep: int) -> Place | None:
             continue
         other = dict(batch)
         for name in inputs_by_batch(rig):
-            if batch[name].dim() > 1 or batch[name].is_floating_point():  # lengths stay
+            if name != lengths_of(rig):  # rows stay in their order where they are sorted
                 other = changed_row(rig, other, name, row)
         given = rig.tried(other)
         for path, axis in rig.layout.rows.items():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.testing.checks.influence_blame import recorded
+from zoo.testing.checks.influence_blame import recorded, vanished
 from zoo.testing.checks.influence_tools import (
     Batch,
     Rig,
@@ -204,11 +204,15 @@ def dead(rig: Rig, found: Influence) -> Iterator[Finding]:
     sure = tokens and (bool(inside) or each or early)
     if set(gone) == trailing(found.places, gone) and not each and not nearly_all:
         return  # what follows the end of a text, or does not fill a stride
+    batch = take_rows(rig, full_mask(rig, rig.batch(3)), [0, 0, 0])
+    other = perturbed(rig, full_mask(rig, rig.batch(3)), found.name, 0, gone[:1], 1)
+    place = vanished(rig, batch, other)
     one = f"; only position {[p for p in found.places if p not in gone]} does" if nearly_all else ""
     yield Finding(
         kind="dead-position",
         severity="fail" if sure or (nearly_all and tokens) else "warn",
-        where=found.name,
+        where=(place.where if place else "") or found.name,
+        line=place.line if place else "",
         evidence=(
             f"position{'s' if len(gone) > 1 else ''} {gone} of {found.name} (of {found.length}) "
             f"took other values and no number of output {found.path or 'output'!r} changed{one}"

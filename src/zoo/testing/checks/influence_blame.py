@@ -84,3 +84,19 @@ def recorded(rig: Rig, batch: Batch) -> Recording:
     """Record a run of a fresh bench."""
     bench = rig.subject.bench(train=rig.train)
     return record(bench.module, lambda: bench.run(batch))
+
+
+def vanished(rig: Rig, one: Batch, other: Batch) -> Place | None:
+    """Find the step after the last one at which two runs differ: where a difference is lost."""
+    try:
+        pairs = list(zip(recorded(rig, one).steps, recorded(rig, other).steps, strict=True))
+    except Exception:
+        return None
+    last = -1
+    for number, (a, b) in enumerate(pairs):
+        if any(rig.differ(x, y) for x, y in zip(a.tensors, b.tensors, strict=False)):
+            last = number
+    for a, _ in pairs[last + 1 :]:
+        if a.kind == "op":
+            return Place(a.module, a.line, a.name)
+    return None

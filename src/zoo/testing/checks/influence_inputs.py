@@ -36,6 +36,7 @@ def check_inputs_matter(subject: Subject) -> Iterator[Finding]:
                 refused += 1
             elif moved(base, given):
                 tried += 1
+                yield from dropped(rig, name, batch, trials)
                 break
         else:
             if refused == len(trials) or matters_in_training(subject, name, trials):
@@ -139,6 +140,27 @@ def swallowed(rig: Rig, one: Batch, other: Batch) -> str:
             if differed and same:
                 return name
     return ""
+
+
+def dropped(rig: Rig, name: str, batch: Batch, trials: list[Tensor]) -> Iterator[Finding]:
+    """Report a module that is given one number a row, and makes the same of every number."""
+    x = batch[name]
+    if x.dim() != 1 or x.is_floating_point() or len(trials) < 3 or len(x) < 2:
+        return
+    where = {swallowed(rig, batch, {**batch, name: y}) for y in trials}
+    if len(where) != 1 or "" in where:
+        return
+    yield Finding(
+        kind="ignored-input",
+        severity="fail",
+        where=where.pop(),
+        evidence=(
+            f"{name} {tuple(x.shape)} was exchanged {len(trials)} times; this module was given "
+            "other numbers and gave the same output each time"
+        ),
+        explanation=f"what the module says of {name} is a constant",
+        fix="look for an integer division, a clamp, or a multiplication by zero on the way",
+    )
 
 
 def ignored(rig: Rig, name: str, trials: int, batch: Batch, other: Tensor) -> Finding:

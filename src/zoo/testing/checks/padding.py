@@ -7,8 +7,14 @@ import torch
 from torch import nn
 
 from zoo.testing.blame import Place
+from zoo.testing.checks.influence import check_influence
 from zoo.testing.checks.influence_blame import owner, recorded
-from zoo.testing.checks.influence_tools import Batch, Rig, gap, positions_of, scale_of
+from zoo.testing.checks.influence_tools import (
+    Batch,
+    Rig,
+    gap,
+    take_rows,
+)
 from zoo.testing.checks.padding_tools import (
     PROPER,
     Padded,
@@ -59,9 +65,21 @@ def of_one(rig: Rig, padded: Padded) -> Iterator[Finding]:
         if one == "left" and (side == "right" or padded.how == "lengths"):
             continue
         found = content(rig, padded, batch, one) or amount(rig, padded, batch, one)
+        if found is None and one == "right":
+            found = natural(rig, padded)
+        if found is not None and padded.how == "id" and blind_to_ids(rig):
+            return  # positions that matter to nothing explain it better
         if found is not None:
             yield replace(found[0], severity=severity(rig, padded, one, *found))
             return
+
+
+def blind_to_ids(rig: Rig) -> bool:
+    """Say whether positions are dead: another check says so."""
+    try:
+        return any(f.kind == "dead-position" for f in check_influence(rig.subject))
+    except NotApplicable:
+        return False
 
 
 def count(padded: Padded) -> int:
@@ -260,70 +278,47 @@ def amount(rig: Rig, padded: Padded, batch: Batch, side: str) -> Found | None:
     return made, place
 
 
+def natural(rig: Rig, padded: Padded) -> Found | None:
+    """Compare the author's own padded rows with the same rows cut to their length."""
+    if rig.layout.noisy:
+        return None
+    batch = rig.batch(5)
+    real = real_positions(rig, padded, batch)
+    if real is None:
+        return None
+    for row in range(len(real)):
+        n = int(real[row].sum())
+        if not 0 < n < padded.length or not bool(real[row, :n].all()):
+            continue
+        long = take_rows(rig, batch, [row] * 3)
+        short = cut_to(rig, padded, long, n)
+        a, b = Window(n, 0, n), Window(padded.length, 0, n)
+        found = worst(rig, padded, short, long, a, b)
+        if found is None or found[0] <= rig.bench.bound:
+            continue
+        place = blame_windows(rig, short, long, a, b)
+        evidence = (
+            f"a row of {n} positions with {padded.length - n} of padding behind them was cut to "
+            f"its {n}: output {found[1] or 'output'!r} is {found[0]:.2g} of its scale apart"
+        )
+        return leak(evidence, owner(rig, place), place, soft=False), place
+    return None
+
+
+def real_positions(rig: Rig, padded: Padded, batch: Batch) -> torch.Tensor | None:
+    """Give which positions of a batch are real, (b, t)."""
+    x = batch[padded.name]
+    if padded.how == "mask":
+        return ~hidden(x, rig.input(padded.name))
+    if padded.how == "lengths":
+        return torch.arange(padded.length)[None] < x[:, None]
+    return x != rig.input(padded.name).pad_id
+
+
 def side_works(rig: Rig, padded: Padded, batch: Batch, n: int) -> Batch | None:
     """Give a right-padded batch to compare with, where a shorter one is refused."""
     given = pad(rig, padded, batch, n, "right")
     return given if rig.tried(given) is not None else None
-
-
-def check_padding_loss(subject: Subject) -> Iterator[Finding]:
-    """Prove that what stands under the mask does not change the loss."""
-    rig = Rig(subject)
-    if not subject.has_loss():
-        raise NotApplicable("there is no loss")
-    batch = rig.batch(4)
-    for padded in padded_inputs(rig):
-        if padded.how != "mask":
-            continue
-        mask, known = batch[padded.name], rig.input(padded.name)
-        hides = (mask != 0) if known.true_means == "drop" else (mask == 0)
-        labels = batch.get(subject.facts.labels or "")
-        if not bool(hides.any()) or bool(hides.all(1).any()) or labels is None:
-            continue
-        name = padded.content[0]
-        if labels.shape != mask.shape or batch[name].shape != mask.shape:
-            continue
-        other = batch[name].clone()
-        legal = sorted(set(batch[name][~hides].tolist()))
-        new = [legal[(5 * k + 1) % len(legal)] for k in range(int(hides.sum()))]
-        other[hides] = torch.tensor(new, dtype=other.dtype)
-        with torch.no_grad():
-            one = rig.bench.loss(batch).detach()
-            two = rig.bench.loss({**batch, name: other}).detach()
-        apart = gap(one, two, scale_of(one))
-        if not apart > rig.bench.bound or seen(rig, padded, batch, {**batch, name: other}, ~hides):
-            continue
-        declared = subject.spec.padding_mask == padded.name and subject.spec.task is not None
-        yield Finding(
-            kind="loss-ignored",
-            severity="fail" if declared else "warn",
-            where="",
-            evidence=(
-                f"other values of {name} where {padded.name} hides them moved the loss by "
-                f"{apart:.2g} of itself, although the outputs at real positions did not move"
-            ),
-            explanation="the loss trains the model on padded positions",
-            fix="give padded positions the label that the loss ignores (ignore_index, often -100)",
-        )
-        return
-
-
-def seen(rig: Rig, padded: Padded, one: Batch, other: Batch, real: torch.Tensor) -> bool:
-    """Say whether outputs at real positions, or without positions, moved."""
-    first, second = rig(one), rig(other)
-    places = positions_of(rig, padded.content[0], padded.axis)
-    for path, x in first.items():
-        y = second[path]
-        if path in places:
-            axis, surplus = places[path]
-            if surplus or rig.layout.rows.get(path) != 0:
-                return True
-            x, y = x.movedim(axis, 1)[real], y.movedim(axis, 1)[real]
-        elif path not in rig.layout.pooled.get(padded.content[0], set()):
-            continue
-        if x.dim() and gap(x, y) > rig.bench.bound:
-            return True
-    return False
 
 
 ROWS = (
@@ -331,10 +326,5 @@ ROWS = (
         name="padding",
         run=check_padding,
         about="padding on either side changes no real position and no pooled output",
-    ),
-    Check(
-        name="padding_loss",
-        run=check_padding_loss,
-        about="what stands under the mask does not change the loss",
     ),
 )

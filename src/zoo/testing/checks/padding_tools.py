@@ -256,6 +256,8 @@ def worst(
             or (path not in pooled and padded.length in x.shape[1:])
         ):
             continue
+        if not bool(x.isfinite().all()):
+            continue  # another check says so
         compared = True
         apart = gap(x, y, scale_of(x))
         if not apart <= found[0]:

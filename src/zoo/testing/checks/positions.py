@@ -4,6 +4,7 @@ A row that holds the same value everywhere tells: a model that knows positions g
 at other places; attention without positions gives the same everywhere, with a causal mask too.
 """
 
+import re
 from collections.abc import Iterator
 
 import torch
@@ -27,6 +28,7 @@ from zoo.testing.finding import Finding
 from zoo.testing.subject import Subject
 
 TABLES = ("pos", "wpe")
+NAMED = re.compile(r"(^|[._])(pos(?!t)|wpe|pe([._]|$))")  # not post_norm
 
 
 def check_positions(subject: Subject) -> Iterator[Finding]:
@@ -84,9 +86,12 @@ def position_table(rig: Rig) -> str | None:
     for name, x in tensors:
         rows = [n for n in x.shape[:-1] if n > 1]
         plain = x.is_floating_point() and len(rows) == 1 and rows[0] >= length
-        owner, _, last = name.rpartition(".")
-        named = any(part in name.lower() for part in TABLES) or last == "pe"
-        if plain and named and not any(part in name for part in ("bias", "rel")):
+        owner, _, _ = name.rpartition(".")
+        if (
+            plain
+            and NAMED.search(name.lower())
+            and not any(part in name for part in ("bias", "rel"))
+        ):
             return owner
     return None
 
