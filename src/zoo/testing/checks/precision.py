@@ -42,6 +42,7 @@ class Origins(TorchFunctionMode):
     def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
+        self.module = module
         self.names = {id(m): name for name, m in module.named_modules()}
         self.stack: list[str] = []
         self.made: dict[int, Place] = {}
@@ -66,7 +67,8 @@ class Origins(TorchFunctionMode):
         """Say where the first tensor of another dtype among these came from."""
         for x in self.strange(values):
             own = "a parameter" if isinstance(x, nn.Parameter) else "a tensor of its own"
-            return self.made.get(id(x), Place(self.here(), user_line(), own))
+            mine = Place(owner(self.module, self.here()), user_line(), own)
+            return self.made.get(id(x), mine)
         return None
 
     def here(self) -> str:
@@ -141,9 +143,17 @@ def check_dtype(subject: Subject) -> Iterable[Finding]:
                 told.add(name)
 
 
+def owner(module: nn.Module, where: str) -> str:
+    """Give the path of the innermost module around that is not torch's own."""
+    names = dict(module.named_modules())
+    while where and type(names.get(where, module)).__module__.startswith("torch."):
+        where = where.rpartition(".")[0]
+    return where
+
+
 def is_installed(module: nn.Module, where: str) -> bool:
     """Say whether a module's class comes from an installed package, and not from its author."""
-    found = dict(module.named_modules()).get(where, module)
+    found = module.get_submodule(owner(module, where))
     file = getattr(sys.modules.get(type(found).__module__), "__file__", None) or ""
     return "site-packages" in file or "dist-packages" in file
 

@@ -182,7 +182,7 @@ def digits_lost_far_from_zero(probe: Probe) -> Iterable[Finding]:
         if lost is not None:
             yield Finding(
                 kind="precision",
-                severity="warn",
+                severity="fail",
                 where=names[part],
                 evidence=f"shifting this layer's input by {FAR:g} of its deviations changes its "
                 "output by nothing in float64, and "
