@@ -112,6 +112,28 @@ def test_a_model_without_parameters_has_no_beginning():
         found(nn.Identity)
 
 
+class Book(nn.Module):
+    """Looks the nearest entry of a table up, and gives what a layer makes of it."""
+
+    def __init__(self, start):
+        super().__init__()
+        self.table, self.last = nn.Embedding(5, 6), nn.Linear(6, 4)
+        start(self.table.weight)
+
+    def forward(self, input):
+        nearest = torch.cdist(input, self.table.weight).argmin(-1)
+        return self.last(input - (input - self.table(nearest)).detach())
+
+
+BOOKS = {nn.init.normal_: [], nn.init.zeros_: [("init", "fail", "table")]}
+
+
+@pytest.mark.parametrize(("start", "wanted"), BOOKS.items(), ids=["at random", "zeros"])
+def test_a_book_of_equal_entries_is_stopped(start, wanted):
+    given = Subject(spec(lambda: Book(start)))
+    assert [(one.kind, one.severity, one.where) for one in check_init(given)] == wanted
+
+
 PATHS = [
     (["a.0.up", "a.1.up"], "a"),
     (["a.0.up", "a.0.down"], "a.0"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from zoo.testing.checks.inits_alike import alike_rows, twins
+from zoo.testing.checks.inits_alike import alike_rows, flat_tables, twins
 from zoo.testing.checks.learning_run import live_under_stress, train
 from zoo.testing.checks.signals import LARGE, bad_signals, measured
 from zoo.testing.checks.signals_flow import Passed
@@ -22,7 +22,7 @@ def check_init(subject: Subject) -> Iterator[Finding]:
     """Look at the weights as they are built, and at what a few steps make of them."""
     if not any(p.requires_grad for p in subject.fresh().parameters()):
         raise NotApplicable("no parameter is trainable")
-    for part in (gains, alike_rows, never_moved, twins):
+    for part in (gains, alike_rows, flat_tables, never_moved, twins):
         found = list(part(subject))
         yield from found
         if any(one.severity == "fail" for one in found):

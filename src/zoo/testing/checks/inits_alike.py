@@ -65,6 +65,43 @@ def alike_rows(subject: Subject) -> Iterator[Finding]:
     )
 
 
+def flat_tables(subject: Subject) -> Iterator[Finding]:
+    """Find tables of equal rows that leave the model unable to tell inputs apart."""
+    module = subject.fresh(train=False)
+    tables = [
+        path
+        for path, part in module.named_modules()
+        if isinstance(part, nn.Embedding)
+        and part.weight.requires_grad
+        and len(part.weight) > 1
+        and bool((part.weight == part.weight[:1]).all())
+    ]
+    axis = subject.facts.output_batch_axis
+    if not tables or axis is None or subject.spec.batch is None:
+        return
+    try:
+        with torch.no_grad():
+            rows = subject.main(subject.call(module, subject.batch(4))).movedim(axis, 0)
+    except Exception:
+        return
+    rows = rows.detach().double().flatten(1)
+    size = float(rows.abs().max())
+    same = float((rows - rows[:1]).abs().max()) <= 1e-6 * size
+    if not same or float(rows[0].max() - rows[0].min()) <= 1e-3 * size:
+        return  # rows differ, or the last layer begins at zero, as it may
+    yield Finding(
+        kind="init",
+        severity="fail",
+        where=tables[0],
+        evidence=f"all {len(module.get_submodule(tables[0]).weight)} rows of the table "  # type: ignore[arg-type]
+        f"{tables[0]!r} begin with the same numbers, and as built the output is the same for "
+        "4 different inputs",
+        explanation="what is looked up says nothing, so all inputs give one answer; of a codebook "
+        "the first entry is chosen for everything",
+        fix="initialise the table at random, for example nn.init.normal_(weight, std=0.02)",
+    )
+
+
 def worded(value: Tensor) -> str:
     """Say what equal rows hold."""
     return f"all {float(value.flatten()[0]):.4g}" if constant(value) else "equal rows"
