@@ -16,9 +16,11 @@ from zoo.testing.checks.flow_frozen import frozen, owner_in_user_code
 from zoo.testing.checks.flow_runs import Seen, look_as_built, look_at_bench, nonzero
 from zoo.testing.checks.flow_unused import common, unused
 from zoo.testing.checks.running import raised_at
-from zoo.testing.checks.slopes import declared, diagnosis, excused, probe_of_model
+from zoo.testing.checks.slopes import LARGE, declared, diagnosis, excused, probe_of_model
 from zoo.testing.checks.slopes_events import code_owner
 from zoo.testing.checks.slopes_local import Probe
+from zoo.testing.checks.slopes_numeric import with_gradient
+from zoo.testing.checks.slopes_rows import blocked_rows
 from zoo.testing.engine import Check, NotApplicable
 from zoo.testing.finding import Finding, Severity
 from zoo.testing.spec import ModelSpec
@@ -29,7 +31,7 @@ def check_gradient_flow(subject: Subject) -> Iterable[Finding]:
     """Follow gradients to every parameter: none cut, none unused, none frozen by mistake."""
     seen, module = Seen(), subject.fresh(train=True)
     before = {n: p.detach().clone() for n, p in module.named_parameters()}
-    for attempt in range(2):
+    for attempt in range(2 if subject.built.count < LARGE else 1):
         try:
             look_as_built(subject, seen, module, subject.seed + attempt)
         except Exception as error:
@@ -157,9 +159,11 @@ def moved_by(subject: Subject, names: set[str]) -> set[str]:
         bench = subject.bench(train=train)
         trained = {n: p for n, p in bench.module.named_parameters() if n in names - found}
         try:
-            probe = probe_of_model(bench, bench.batch(3), trained, {})
+            batch = bench.batch(3)
+            blocked, output = blocked_rows(bench, batch)
+            probe = probe_of_model(bench, batch, trained, blocked, with_gradient(output))
             none: list[Tensor | None] = [None] * len(trained)
-            if probe is None or not probe.slope(none).wrong():
+            if not probe.slope(none).wrong():
                 continue
             found |= back_again(probe)
             rest = [i for i, name in enumerate(probe.names) if name not in found]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from zoo.testing.checks.flow_runs import Seen
 from zoo.testing.checks.flow_unused import common
-from zoo.testing.checks.registration import held_by
+from zoo.testing.checks.registration_optimizer import held_by
 from zoo.testing.checks.slopes import declared
 from zoo.testing.checks.slopes_events import code_owner
 from zoo.testing.finding import Finding, Severity

@@ -17,8 +17,8 @@ from torch.nn.modules.module import (
 from torch.overrides import TorchFunctionMode
 
 from zoo.testing.blame import user_line
+from zoo.testing.checks.registration_optimizer import optimizer_findings
 from zoo.testing.checks.registration_walk import Hidden, hidden_things, leaves_of
-from zoo.testing.checks.slopes import declared
 from zoo.testing.engine import Check, NotApplicable
 from zoo.testing.finding import Finding
 from zoo.testing.subject import Subject
@@ -134,7 +134,7 @@ def check_registration(subject: Subject) -> Iterable[Finding]:
     hidden = hidden_things(found.module)
     yield from unregistered(subject, found, hidden)
     yield from deaf_layers(subject, hidden)
-    yield from optimizer_findings(subject, found)
+    yield from optimizer_findings(subject, found.module, found.all)
 
 
 def unregistered(subject: Subject, found: Leaves, hidden: list[Hidden]) -> Iterable[Finding]:
@@ -209,6 +209,8 @@ def leaf_finding(what: str, where: str, items: list[tuple[Tensor, str, Hidden | 
 
 def deaf_layers(subject: Subject, hidden: list[Hidden]) -> Iterable[Finding]:
     """Report layers that eval() does not reach although forward runs them."""
+    if not any(isinstance(h.thing, nn.Module) for h in hidden):
+        return
     noisy = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
     module = subject.fresh(train=False)
     things = {id(h.thing): h for h in hidden_things(module) if isinstance(h.thing, nn.Module)}
@@ -243,63 +245,6 @@ def deaf_layers(subject: Subject, hidden: list[Hidden]) -> Iterable[Finding]:
             "registered",
             fix=FIX_LIST,
         )
-
-
-def optimizer_findings(subject: Subject, found: Leaves) -> Iterable[Finding]:
-    """Report parameters that the trainer's optimizer does not hold, and strangers in it."""
-    if subject.spec.trainer is None:
-        return
-    module = found.module
-    try:
-        made = subject.spec.trainer.optimizer(module)
-    except Exception:
-        return  # the check of the training loop says so
-    held = held_by(made)
-    if not held:
-        return
-    own = dict(module.named_parameters())
-    excused = (*(subject.spec.frozen or ()), *subject.spec.unused_ok)
-    missing = [
-        name
-        for name, p in own.items()
-        if p.requires_grad
-        and id(p) not in held
-        and id(p) in found.all
-        and not declared(name, excused)
-    ]
-    known = {id(p) for p in own.values()} | set(found.all)
-    strangers = [x for key, x in held.items() if key not in known]
-    if missing:
-        yield Finding(
-            kind="optimizer",
-            severity="fail",
-            where="",
-            evidence=f"the optimizer does not hold {len(missing)} of {len(own)} parameters that "
-            f"ask for a gradient and get one: {', '.join(missing[:4])}"
-            + (" ..." if len(missing) > 4 else ""),
-            explanation="they stay as they were initialised while the rest is trained",
-            fix="build the optimizer from model.parameters(), or from groups that cover all of "
-            "them; freeze (requires_grad=False) and declare what is not to be trained",
-        )
-    if strangers:
-        yield Finding(
-            kind="optimizer",
-            severity="fail",
-            where="",
-            evidence=f"the optimizer holds {len(strangers)} tensors that are no parameters of the "
-            "model that it was given",
-            explanation="it steps another copy, or layers that were replaced after it was made",
-            fix="build the optimizer last, from the parameters of the model that is trained",
-        )
-
-
-def held_by(made: Any) -> dict[int, Tensor]:
-    """Give all tensors of an optimizer, or of several in a container, by id."""
-    if isinstance(made, Mapping):
-        made = list(made.values())
-    several = made if isinstance(made, list | tuple) else [made]
-    groups = [g for one in several for g in getattr(one, "param_groups", ())]
-    return {id(x): x for g in groups for x in g["params"] if isinstance(x, Tensor)}
 
 
 ROWS = (

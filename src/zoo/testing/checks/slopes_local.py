@@ -19,6 +19,7 @@ from zoo.testing.checks.slopes_numeric import (
 from zoo.testing.guard import DefaultDtype, seed_all
 from zoo.testing.trees import changed, children, tensors
 
+NUMBERS = 2**16  # of a tensor that a direction moves
 MANY = 40  # tensors that are looked at one by one
 
 
@@ -146,9 +147,17 @@ class Probe:
     ) -> Slope:
         """Compare the slopes along one direction of all tensors, or of some."""
         every = range(len(self.at)) if chosen is None else chosen
-        at = [self.at[i] for i in every]
-        along = directions(at, [self.blocked[i] for i in every])
-        return measured(self.value, at, [gradients[i] for i in every], along, self.dtype)
+        # a parameter whose numbers do not lie in line is moved as a whole, and so is its gradient
+        plain = [self.at[i].is_contiguous() for i in every]
+        at = [thinned(self.at[i]) for i in every]
+        stays, given = (
+            [
+                x if x is None or not line else thinned(x.contiguous())
+                for x, line in zip([given[i] for i in every], plain, strict=True)
+            ]
+            for given in (self.blocked, gradients)
+        )
+        return measured(self.value, at, given, directions(at, stays), self.dtype)
 
     def each(self, gradients: Sequence[Tensor | None], seconds: float = 1.0) -> dict[int, Slope]:
         """Compare the slopes of one tensor after the other, as time allows."""
@@ -158,6 +167,13 @@ class Probe:
                 break
             found[i] = self.slope(gradients, [i])
         return found
+
+
+def thinned(x: Tensor) -> Tensor:
+    """Give some numbers, evenly spread, of a tensor that has very many; they share its memory."""
+    if x.numel() < 2 * NUMBERS or not x.is_contiguous():
+        return x
+    return x.detach().view(-1)[:: x.numel() // NUMBERS]
 
 
 def probe_of_call(call: Call, dtype: torch.dtype, blocked: dict[int, Tensor]) -> Probe | None:

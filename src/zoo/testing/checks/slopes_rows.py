@@ -39,11 +39,11 @@ class Tables(TorchFunctionMode):
             rows.append(row)
 
 
-def blocked_rows(bench: Bench, batch: Any) -> dict[int, Tensor]:
-    """Give, by id, the elements of parameters that no direction may move."""
+def blocked_rows(bench: Bench, batch: Any) -> tuple[dict[int, Tensor], Any]:
+    """Give, by id, the elements of parameters that no direction may move; and a run's output."""
     tables = Tables()
-    with torch.no_grad(), tables:
-        bench.run(batch)
+    with tables:
+        output = bench.run(batch)
     blocked: dict[int, Tensor] = {}
     for part in bench.module.modules():
         if isinstance(part, nn.Embedding | nn.EmbeddingBag):
@@ -57,4 +57,4 @@ def blocked_rows(bench: Bench, batch: Any) -> dict[int, Tensor]:
             stays = torch.zeros(table.shape, dtype=torch.bool, device=table.device)
             stays[torch.tensor(sorted(set(rows)))] = True
             blocked[key] = stays
-    return blocked
+    return blocked, output
