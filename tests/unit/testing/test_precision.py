@@ -48,7 +48,7 @@ SOUND = {
 
 
 @pytest.mark.parametrize("build", SOUND.values(), ids=SOUND)
-@pytest.mark.parametrize("check", ["dtype", "precision"])
+@pytest.mark.parametrize("check", ["mixed_dtypes", "precision"])
 def test_a_sound_model_passes(check, build):
     assert told(check, build).status in ("passed", "skipped")
 
@@ -61,7 +61,7 @@ class Refusing(nn.Module):
 
 
 def test_a_model_that_refuses_other_dtypes_is_no_bug():
-    assert told("dtype", lambda: Net(Refusing())).status == "passed"
+    assert told("mixed_dtypes", lambda: Net(Refusing())).status == "passed"
 
 
 class Stays32(nn.Module):
@@ -117,14 +117,14 @@ LEFT_BEHIND = {
 
 
 def test_a_constant_that_a_layer_of_torch_reads_is_the_authors():
-    (found,) = told("dtype", lambda: Net(ReadByALinear())).findings
+    (found,) = told("mixed_dtypes", lambda: Net(ReadByALinear())).findings
     assert (found.kind, found.severity, found.where) == ("dtype", "fail", "middle")
     assert "self.mix(self.prompt)" in found.line
 
 
 @pytest.mark.parametrize(("middle", "kind", "line"), LEFT_BEHIND.values(), ids=LEFT_BEHIND)
 def test_a_tensor_that_stays_behind_is_followed_to_its_line(middle, kind, line):
-    (found,) = told("dtype", lambda: Net(middle())).findings
+    (found,) = told("mixed_dtypes", lambda: Net(middle())).findings
     assert (found.kind, found.severity, found.where) == (kind, "fail", "middle")
     assert line in found.line
 
@@ -135,7 +135,7 @@ class Soft16(nn.Module):
 
 
 def test_a_constant_too_large_for_float16_is_a_warning():
-    (found,) = told("dtype", lambda: Net(Soft16())).findings
+    (found,) = told("mixed_dtypes", lambda: Net(Soft16())).findings
     assert (found.kind, found.severity, found.where) == ("dtype", "warn", "middle")
 
 

@@ -116,7 +116,7 @@ def moved(batch: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
     return {name: changed(x, move) for name, x in batch.items()}
 
 
-def check_dtype(subject: Subject) -> Iterable[Finding]:
+def check_mixed_dtypes(subject: Subject) -> Iterable[Finding]:
     """Move the model to float64 and to bfloat16; find tensors that stay behind."""
     first = subject.fresh(train=False)
     floats = {p.dtype for p in first.parameters() if p.is_floating_point()}
@@ -191,8 +191,8 @@ def overflows(error: Exception, origins: Origins) -> Finding:
 
 ROWS = (
     Check(
-        name="dtype",
-        run=check_dtype,
+        name="mixed_dtypes",
+        run=check_mixed_dtypes,
         about="every tensor follows the model to float64 and to bfloat16",
     ),
 )
