@@ -1,4 +1,4 @@
-"""Whether a module moves: to another device, and to another dtype, with all it needs."""
+"""Whether a module moves to another device with all it needs, and keeps to its dtype."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -7,13 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from zoo.testing import blame
-from zoo.testing.checks.running import raised_at, raised_in
-from zoo.testing.checks.running_spy import Call, is_library, spy, told, unregistered
+from zoo.testing.checks.running_spy import Call, spy, told, unregistered
 from zoo.testing.engine import Check, NotApplicable
 from zoo.testing.finding import Finding
-from zoo.testing.guard import DefaultDtype
-from zoo.testing.subject import Subject, cloned
-from zoo.testing.trees import changed, tensors
+from zoo.testing.subject import Subject
+from zoo.testing.trees import tensors
 
 # functions that take tensors of the host beside those of a device, or are there to move them
 MIXES = (
@@ -26,40 +24,90 @@ MIXES = (
 
 
 def check_device(subject: Subject) -> Iterable[Finding]:
-    """Stop a model that leaves tensors behind when it is moved to another device."""
+    """Stop a model that would leave tensors behind when it is moved to another device.
+
+    No other device is needed: what module and batch hold would move, and so would all that is
+    computed from it or made with device=; what is made without, and plain attributes, would not.
+    """
     module = subject.fresh(train=False)
-    hosts = {id(x): joined(w, p) for w, p, x in unregistered(module) if isinstance(x, Tensor)}
-    try:
-        module.to("meta")
-        batch = changed(subject.arguments(subject.batch()), lambda x: x.to("meta"))
-    except Exception as error:
-        raise NotApplicable(f"the module does not move to meta: {type(error).__name__}") from error
-    found: list[Finding] = []
-
-    def look(call: Call) -> None:
-        if not found and call.name not in MIXES:
-            left = left_behind(call)
-            if left is not None:
-                found.append(stays(call, left, hosts))
-
+    batch = subject.batch()
+    sides = Sides(module, batch)
     try:
         with torch.no_grad():
-            spy(module, lambda: subject.call(module, batch), before=look)
-    except Exception:
-        pass  # what needs values stops here, on a device without any
-    yield from found
+            spy(module, lambda: subject.call(module, batch), before=sides.look)
+    except Exception as error:
+        raise NotApplicable("the model does not run in eval mode: see sizes") from error
+    if sides.found is not None:
+        yield sides.found
+
+
+class Sides:
+    """Which tensors would lie on a device, and the first call in which both sides meet."""
+
+    def __init__(self, module: nn.Module, batch: Any) -> None:
+        plain = [(joined(w, p), x) for w, p, x in unregistered(module) if isinstance(x, Tensor)]
+        own = {id(x) for x in (*module.parameters(), *module.buffers())}
+        self.names = {id(x): name for name, x in plain if id(x) not in own}
+        self.host = set(self.names)
+        self.moved = own | {id(x) for x in tensors(batch).values()}
+        self.last: Call | None = None
+        self.found: Finding | None = None
+
+    def look(self, call: Call) -> None:
+        """Sort what the last call gave, and judge what this one is given."""
+        if self.last is not None:
+            self.sort(self.last)
+        self.last = call
+        if self.found is not None or call.name == "__setitem__":
+            return
+        given = call.tensors()
+        if call.name == "__getitem__":  # an index may come from the host, what it cuts may not
+            wrong = id(given[0]) in self.host and any(id(x) in self.moved for x in given[1:])
+            left = given[0] if wrong else None
+        else:
+            moved = any(id(x) in self.moved and x.dim() for x in given)
+            stay = [x for x in given if id(x) in self.host and x.dim()]
+            left = stay[0] if moved and stay and call.name not in MIXES else None
+        if left is not None:
+            self.found = stays(call, left, self.names)
+
+    def sort(self, call: Call) -> None:
+        """Say on which side the result of a call would lie."""
+        given = call.tensors()
+        device = call.kwargs.get("device")
+        if call.name in ("cpu", "from_numpy") or (device == "cpu" and isinstance(device, str)):
+            side = self.host
+        elif device is not None or call.name in ("cuda", "type_as") or goes(call):
+            side = self.moved
+        elif given:
+            side = self.host if all(id(x) in self.host for x in given) else self.moved
+        else:
+            side = self.host if call.name in FACTORIES else self.moved
+        for x in tensors(call.result).values():
+            if not any(x is y for y in given):
+                (self.host if side is self.moved else self.moved).discard(id(x))
+                side.add(id(x))
+
+
+FACTORIES = (
+    "zeros ones empty full arange linspace logspace eye tensor as_tensor rand randn randint "
+    "randperm tril_indices triu_indices normal hann_window hamming_window from_numpy"
+).split()
+
+
+def goes(call: Call) -> bool:
+    """Say whether a call is `to` with a device, or with a tensor that has one."""
+    return call.name == "to" and any(is_place(x) for x in call.args[1:])
+
+
+def is_place(value: Any) -> bool:
+    """Say whether an argument of `to` names a device, by itself or by a tensor."""
+    return isinstance(value, torch.device | Tensor | str)
 
 
 def joined(where: str, path: str) -> str:
     """Join a module's path and an attribute's."""
     return f"{where}.{path}" if where else path
-
-
-def left_behind(call: Call) -> Tensor | None:
-    """Give a tensor of the host that meets tensors of the device, if there is one."""
-    given = call.tensors()
-    moved = any(x.device.type == "meta" for x in given)
-    return next((x for x in given if moved and x.device.type == "cpu" and x.dim()), None)
 
 
 def stays(call: Call, left: Tensor, hosts: dict[int, str]) -> Finding:
@@ -72,8 +120,8 @@ def stays(call: Call, left: Tensor, hosts: dict[int, str]) -> Finding:
         severity="fail",
         where=where,
         line=blame.user_line(),
-        evidence=f"with the module and the batch moved to another device, {call.name} in "
-        f"{told(call.where)} meets {what} that is still on the CPU",
+        evidence=f"with the module and the batch on another device, {call.name} in "
+        f"{told(call.where)} meets {what} that stays on the CPU",
         explanation="on a GPU this raises 'Expected all tensors to be on the same device'"
         + ("; a plain attribute is not moved by .to() and not saved" if name else ""),
         fix="register it with self.register_buffer(name, tensor)"
@@ -82,8 +130,8 @@ def stays(call: Call, left: Tensor, hosts: dict[int, str]) -> Finding:
     )
 
 
-def check_dtype(subject: Subject) -> Iterable[Finding]:
-    """Stop a model that cannot be converted to another dtype, or that gives another one."""
+def check_promotion(subject: Subject) -> Iterable[Finding]:
+    """Stop a model that gives float64 for weights and inputs of float32."""
     module = subject.fresh(train=False)
     kinds = {p.dtype for p in module.parameters()} | {
         x.dtype for x in tensors(subject.batch()).values() if x.is_floating_point()
@@ -91,11 +139,6 @@ def check_dtype(subject: Subject) -> Iterable[Finding]:
     if kinds != {torch.float32}:
         raise NotApplicable("the model is not of float32 alone")
     yield from widened(subject, module)
-    for dtype in (torch.float64, torch.bfloat16):
-        found = list(converted(subject, dtype))
-        yield from found
-        if found:
-            return
 
 
 def widened(subject: Subject, module: nn.Module) -> Iterator[Finding]:
@@ -119,58 +162,11 @@ def widened(subject: Subject, module: nn.Module) -> Iterator[Finding]:
     )
 
 
-MISMATCH = ("dtype", "scalar type", "Input type", "same type", "Float", "Double")
-
-
-def converted(subject: Subject, dtype: torch.dtype) -> Iterator[Finding]:
-    """Find a forward that raises over dtypes once module and batch are converted."""
-    module = subject.fresh(train=False).to(dtype)
-    batch = changed(cloned(subject.batch()), lambda x: x.to(dtype) if x.is_floating_point() else x)
-    error = raises(subject, module, batch)
-    if error is None or not any(word in str(error) for word in MISMATCH):
-        return
-    if any(word in str(error) for word in ("not implemented", "support", "mat_a to be")):
-        return
-    plain = [
-        joined(w, p)
-        for w, p, x in unregistered(module)
-        if isinstance(x, Tensor) and x.dtype is torch.float32
-    ]
-    with DefaultDtype(dtype):
-        elsewhere = raises(subject, module, batch) is None
-    where = raised_in(error)
-    certain = (bool(plain) or elsewhere or dtype is torch.float64) and not is_library(module)
-    words = " ".join(str(error).split())[:200]
-    cause = f"; {', '.join(plain[:4])} stays float32" if plain else ""
-    cause = cause or ("; a tensor is made in the default dtype" if elsewhere else "")
-    yield Finding(
-        kind="dtype",
-        severity="fail" if certain else "warn",
-        where=plain[0].rpartition(".")[0] if plain and "[" not in plain[0] else where,
-        line=raised_at(error),
-        evidence=f"model.to({dtype}) with a batch of that dtype raises {type(error).__name__}: "
-        f"{words}{cause}",
-        explanation="the model cannot be run in low precision, nor in float64 to look for errors",
-        fix="register constants as buffers, and make new tensors in the input's dtype: "
-        "torch.arange(n, dtype=x.dtype, device=x.device), .to(x.dtype)",
-    )
-
-
-def raises(subject: Subject, module: nn.Module, batch: Any) -> Exception | None:
-    """Run forward and give what it raises."""
-    try:
-        with torch.no_grad():
-            subject.call(module, batch)
-    except Exception as error:
-        return error
-    return None
-
-
 def table() -> tuple[tuple[str, Callable[[Subject], Iterable[Finding]], str], ...]:
     """List the checks of this file."""
     return (
         ("device", check_device, "nothing stays behind when the module moves to a device"),
-        ("dtype", check_dtype, "the module runs in the dtype it is converted to"),
+        ("promotion", check_promotion, "float32 stays float32"),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from zoo.testing import blame
 from zoo.testing.checks.running_spy import spy
 from zoo.testing.engine import Check
 from zoo.testing.finding import Finding
@@ -116,10 +117,13 @@ class SeedWatch:
 
     def seed(self, value: Any) -> Any:
         """Seed, and note the module whose code asks for it."""
-        frame = sys._getframe(1)
-        owner = frame.f_locals.get("self")
-        if isinstance(owner, nn.Module):
-            self.makers.append(f"{type(owner).__name__}.{frame.f_code.co_name}")
+        frame: Any = sys._getframe(1)
+        for _ in range(6):
+            owner = frame.f_locals.get("self") if frame is not None else None
+            if isinstance(owner, nn.Module):
+                self.makers.append(f"{type(owner).__name__}.{frame.f_code.co_name}")
+                break
+            frame = frame.f_back if frame is not None else None
         return self.own(value)
 
 
@@ -153,10 +157,12 @@ def seeder(module: nn.Module, run: Callable[[], Any]) -> str:
         seed_all(seed)
         spy(module, run, before=look)
         made[seed] = points
+    before = ""
     for one, other in zip(made[11], made[12], strict=False):
-        if one[1] == other[1]:
-            return one[0]
-    return ""
+        if one[1] == other[1]:  # seeded between the last call and this one
+            return blame.common(before, one[0])
+        before = one[0]
+    return before
 
 
 ROWS = (

@@ -54,7 +54,11 @@ def broken(subject: Subject, group: tuple[str, ...]) -> Iterator[Finding]:
             return
 
 
-FIXED = ("as built", "after a training step")  # moments at which shared memory is as good
+FIXED = (
+    "as built",
+    "after loading a state dict",
+    "after a training step",
+)  # moments at which shared memory is as good
 
 
 def moments(subject: Subject) -> Iterator[tuple[str, nn.Module]]:
