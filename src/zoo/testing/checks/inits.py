@@ -4,10 +4,12 @@ import fnmatch
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from zoo.testing.checks.inits_alike import alike_rows, flat_tables, twins
-from zoo.testing.checks.learning_run import live_under_stress, train
+from zoo.testing.checks.learning_run import live_under_stress, objective, train, trainable
+from zoo.testing.checks.losses_free import Free
 from zoo.testing.checks.signals import LARGE, bad_signals, measured
 from zoo.testing.checks.signals_flow import Passed
 from zoo.testing.engine import Check, NotApplicable
@@ -74,7 +76,7 @@ def gains(subject: Subject) -> Iterator[Finding]:
             continue
         yield Finding(
             kind=kind,
-            severity="fail" if most else "warn",
+            severity="fail" if most and harms(subject, names, word) else "warn",
             where=names[0] if len(names) == 1 else common(names),
             evidence=f"as built, {len(names)} of {len(found)} linear and convolution layers give "
             f"an output up to {factor:.3g} times {word} than their input, in {len(runs)} runs "
@@ -83,6 +85,24 @@ def gains(subject: Subject) -> Iterator[Finding]:
             fix="initialise weights with a standard deviation of about 1/sqrt(inputs): torch's own "
             "default, xavier or kaiming, or 0.02 for a transformer of ordinary width",
         )
+
+
+def harms(subject: Subject, names: list[str], word: str) -> bool:
+    """Say whether weights of a wrong size show: in a loss above that of zeros, or in gradients."""
+    try:
+        if word == "larger":
+            free = Free(subject, 8)
+            nothing = free.number(torch.zeros_like(free.base()))
+            return free.number(free.base()) > 2 * nothing + 1
+        module = subject.fresh(train=True)
+        size = max(8, subject.spec.min_batch_train or 1)
+        objective(subject, module, subject.batch(size)).backward()
+        sizes = {
+            n: float(p.grad.abs().max()) for n, p in trainable(module).items() if p.grad is not None
+        }
+        return min(sizes[f"{n}.weight"] for n in names) < 1e-5 * max(sizes.values())
+    except Exception:
+        return False
 
 
 def common(names: list[str]) -> str:
