@@ -85,6 +85,29 @@ class CutBody(Net):
         return self.head(x + self.side(x))
 
 
+class ByTheBest(Net):
+    """Only where the largest is gets through."""
+
+    def forward(self, x):
+        best = self.side(torch.tanh(self.body(x))).argmax(-1)
+        return self.head(F.one_hot(best, 6).to(x))
+
+
+class Momentum(Net):
+    """A slow copy that forward itself moves, although it asks for a gradient."""
+
+    def __init__(self):
+        super().__init__()
+        self.slow = nn.Linear(5, 6)
+
+    def forward(self, x):
+        with torch.no_grad():
+            self.slow.weight.lerp_(self.body.weight, 0.1)
+            self.slow.bias.lerp_(self.body.bias, 0.1)
+            key = self.slow(x)
+        return super().forward(x), key
+
+
 class ZeroHead(Net):
     """The last layer begins at zero: at first nothing behind it has a gradient."""
 
@@ -180,6 +203,7 @@ SOUND = {
     "a bias before batch norm": spec(BeforeNorm, min_batch_train=2),
     "an output that the loss does not read": spec(OtherHead),
     "an average of its own": spec(Average),
+    "a momentum encoder": spec(Momentum),
     "a frozen body that is declared": spec(frozen_body, frozen=["body.*"]),
     "a branch that may be unused": spec(NeverCalled, unused_ok=["side"]),
     "a cut that is declared": spec(Detached, stop_gradient=True),
@@ -197,6 +221,7 @@ BROKEN = {
     "a branch that a base class reads": (spec(Forgotten), "warn", "unused-parameter", "side"),
     "a branch that is cut": (spec(Detached), "fail", "detached", ""),
     "a body that is cut": (spec(CutBody), "fail", "detached", ""),
+    "a layer of the best": (spec(ByTheBest), "fail", "detached", ""),
     "a loss of numbers": (
         spec(Net, lambda o, b: torch.tensor(cross_entropy(o, b).item(), requires_grad=True)),
         "fail",

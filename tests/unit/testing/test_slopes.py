@@ -77,6 +77,12 @@ class Reversed(torch.autograd.Function):
         return -dy
 
 
+def doubled_by_data(self, x):
+    y = self.gate(x)
+    y.data.mul_(2)
+    return y * y
+
+
 def without_graph(self, x):
     with torch.no_grad():
         gate = self.gate(x)
@@ -175,6 +181,7 @@ BROKEN = {
     "a gate without gradient": (part(lambda s, x: x * s.gate(x).detach()), "detached"),
     "a gate by its data": (part(lambda s, x: x * s.gate(x).data), "detached"),
     "a gate under no_grad": (part(without_graph), "detached"),
+    "a doubling by data": (part(doubled_by_data), "detached"),
     "a gate through a list": (part(by_numbers), "detached"),
     "a gate through numpy": (
         part(lambda s, x: x * torch.from_numpy(s.gate(x).detach().numpy())),

@@ -26,6 +26,8 @@ from zoo.testing.finding import Finding, Severity
 from zoo.testing.spec import ModelSpec
 from zoo.testing.subject import Subject
 
+STEPS = 20  # parameters that are tried one by one
+
 
 def check_gradient_flow(subject: Subject) -> Iterable[Finding]:
     """Follow gradients to every parameter: none cut, none unused, none frozen by mistake."""
@@ -130,11 +132,15 @@ def dead(
         if not declared(name, (*spec.unused_ok, *(spec.frozen or ())))
         and not cut_on_purpose(name, spec)
     }
+    # a moving average changes its parameters itself, in forward
+    now = dict(module.named_parameters())
+    left = {n for n in left if n in now and torch.equal(now[n], before[n])}
     if not left:
         return
     moving = moved_by(subject, left)
-    yield from cut_off(subject, module, moving, before, seen)
-    yield from unused(subject, module, left - moving, seen)
+    steps = moved_in_steps(subject, left - moving)
+    yield from cut_off(subject, moving | steps, seen)
+    yield from unused(subject, module, left - moving - steps, seen)
 
 
 def cut_on_purpose(name: str, spec: ModelSpec) -> bool:
@@ -183,22 +189,32 @@ def back_again(probe: Probe) -> set[str]:
     return nonzero(probe.names, gradients)
 
 
-def cut_off(
-    subject: Subject, module: nn.Module, moving: set[str], before: dict[str, Tensor], seen: Seen
-) -> Iterable[Finding]:
+def moved_in_steps(subject: Subject, names: set[str]) -> set[str]:
+    """Give the parameters that change the output when their sign does: before an argmax, say."""
+    bench = subject.bench(train=False)
+    batch = bench.batch(8)
+    found: set[str] = set()
+    first = bench.main(batch)
+    for name, p in bench.module.named_parameters():
+        if name in names and len(found) < STEPS:
+            with torch.no_grad():
+                p.neg_()
+                moved = bench.differ(first, bench.main(batch))
+                p.neg_()
+            found |= {name} if moved else set()
+    return found
+
+
+def cut_off(subject: Subject, moving: set[str], seen: Seen) -> Iterable[Finding]:
     """Report parameters that the output moves with although no gradient comes back."""
-    if subject.spec.stop_gradient is True:
-        return
-    # a moving average changes its parameters itself, in forward
-    now = dict(module.named_parameters())
-    moving = {n for n in moving if n in now and torch.equal(now[n], before[n])}
-    if not moving:
+    if subject.spec.stop_gradient is True or not moving:
         return
     causes = [c for c in diagnosis(subject).causes if c.kind == "detached"]
     if causes and all(excused(c, subject) for c in causes):
         return
+    module = subject.fresh()
     owners = {code_owner(owner_in_user_code(module, name)) for name in moving}
-    worst: Severity = "fail" if "user" in owners else "warn"
+    worst: Severity = "warn" if "library" in owners else "fail"
     where, line = common(moving), ""
     for cause in causes:
         if cause.severity == "fail":

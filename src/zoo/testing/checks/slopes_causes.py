@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
-from zoo.testing.checks.slopes_events import LEAVES, Event
+from zoo.testing.checks.slopes_events import LEAVES, Cuts, Event
 from zoo.testing.checks.slopes_functions import Judged, functions_of, judged
 from zoo.testing.checks.slopes_local import Call, Wrong
 from zoo.testing.checks.slopes_numeric import Slope
@@ -105,8 +106,15 @@ def gap_without(wrong: Wrong, undo: Sequence[str] | None) -> float:
 
 
 def rewrites(wrong: Wrong, event: Event) -> bool:
-    """Say whether a line that takes `.data` or no_grad writes into what it took."""
-    return event.name == "data" and gap_without(wrong, (event.line,)) == float("inf")
+    """Say whether a line takes `.data` to write into it: on a copy, other numbers come out."""
+    if event.name != "data":
+        return False
+    try:
+        with torch.enable_grad(), Cuts((event.line,)):
+            copied = float(wrong.probe.scalar().detach())
+        return copied != float(wrong.probe.value())
+    except Exception:
+        return False
 
 
 def detached(
