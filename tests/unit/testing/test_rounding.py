@@ -165,7 +165,7 @@ def test_modules_and_generators_are_left_alone():
     ids=["no batch", "module and tensor", "words"],
 )
 def test_what_cannot_be_compared_is_refused(given):
-    with pytest.raises(TypeError, match="batch|expected two modules"):
+    with pytest.raises(TypeError, match=r"batch|expected two modules"):
         explain_difference(*given)
 
 
