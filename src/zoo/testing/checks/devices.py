@@ -29,16 +29,23 @@ def check_device(subject: Subject) -> Iterable[Finding]:
     No other device is needed: what module and batch hold would move, and so would all that is
     computed from it or made with device=; what is made without, and plain attributes, would not.
     """
-    module = subject.fresh(train=False)
-    batch = subject.batch()
-    sides = Sides(module, batch)
-    try:
-        with torch.no_grad():
-            spy(module, lambda: subject.call(module, batch), before=sides.look)
-    except Exception as error:
-        raise NotApplicable("the model does not run in eval mode: see sizes") from error
-    if sides.found is not None:
-        yield sides.found
+    for train in (False, True):
+        module = subject.fresh(train=train)
+        batch = subject.batch(max(3, subject.spec.min_batch_train or 1))
+        sides = Sides(module, batch)
+        try:
+            with torch.no_grad():
+                run_through(subject, module, batch, sides)
+        except Exception as error:
+            raise NotApplicable("the model does not run in this mode: see sizes") from error
+        if sides.found is not None:
+            yield sides.found
+            return
+
+
+def run_through(subject: Subject, module: nn.Module, batch: Any, sides: "Sides") -> None:
+    """Run forward once, with every call shown to `sides`."""
+    spy(module, lambda: subject.call(module, batch), before=sides.look)
 
 
 class Sides:
@@ -114,6 +121,8 @@ def stays(call: Call, left: Tensor, hosts: dict[int, str]) -> Finding:
     """Make the finding of a tensor that stays on the host."""
     name = hosts.get(id(left), "")
     where = name.rpartition(".")[0] if name and "[" not in name else call.where
+    if not name and type(call.module).__module__.startswith("torch.nn"):
+        where = where.rpartition(".")[0]  # who called the layer made the tensor
     what = f"the attribute {name}" if name else f"a tensor of shape {tuple(left.shape)}"
     return Finding(
         kind="device",
