@@ -111,7 +111,7 @@ def inputs_of(
             max_length=said.max_length or spec.max_length,
             pad_id=said.pad_id if said.pad_id is not None else spec.pad_id,
             mask=said.mask or (spec.padding_mask if kind in ("tokens", "targets") else None),
-            true_means=said.true_means or spec.true_means or ("keep" if kind == "mask" else None),
+            true_means=said.true_means or spec.true_means or meaning_of(x, kind),
         )
     return found
 
@@ -133,6 +133,13 @@ def kind_of(name: str, x: Tensor, spec: Any, rows: Mapping[str, int]) -> Any:
     if any(part in name for part in INDEX_NAMES):
         return "index"
     return "tokens" if name in rows and x.dim() >= 2 else "index"
+
+
+def meaning_of(mask: Tensor, kind: Any) -> Any:
+    """Say what 1 means in a mask: most positions of a batch are real ones."""
+    if kind != "mask":
+        return None
+    return "keep" if float((mask != 0).double().mean()) > 0.5 else "drop"
 
 
 def vocabulary(spec: Any, name: str, rows: Mapping[str, int], kind: Any) -> int | None:
