@@ -87,7 +87,8 @@ def carry_on(module: nn.Module, before: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, x in unsaved_tensors(module).items():
             if name in before and x.shape == before[name].shape and x.grad_fn is None:
-                x.add_(x - before[name], alpha=30.0)
+                moved = (x - before[name]).nan_to_num(nan=0.0)  # -inf of a mask stays -inf
+                x.add_(moved, alpha=30.0)
 
 
 def train_step(subject: Subject, bench: Bench, batch: Any) -> None:
