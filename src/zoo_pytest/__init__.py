@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 TESTS = Path(__file__).with_name("model_tests.py")
+ROWS: pytest.StashKey[list[Any]] = pytest.StashKey()
 
 
 def pytest_addoption(parser: Any) -> None:
@@ -47,19 +48,19 @@ def pytest_configure(config: Any) -> None:
     config.args = [*(config.args if asked else []), str(TESTS)]
 
 
-def pytest_generate_tests(metafunc: Any) -> None:
-    """Make one test for every check of every model that --zoo-model names."""
-    if "zoo_model_row" not in metafunc.fixturenames:
+def pytest_sessionstart(session: Any) -> None:
+    """Load the models that --zoo-model names: what cannot be loaded is a usage error (exit 4)."""
+    config = session.config
+    if not config.getoption("--zoo-model"):
         return
     from zoo.testing.subject import SpecError
     from zoo.testing.suite import parameters
     from zoo.testing.target import load_targets
 
-    config = metafunc.config
     expected = dict(pair.partition("=")[::2] for pair in config.getoption("--zoo-expect"))
     try:
         targets = [t for text in config.getoption("--zoo-model") for t in load_targets(text)]
-        rows = parameters(
+        config.stash[ROWS] = parameters(
             targets,
             only=config.getoption("--zoo-only"),
             tier=config.getoption("--zoo-tier"),
@@ -67,6 +68,13 @@ def pytest_generate_tests(metafunc: Any) -> None:
         )
     except (SpecError, KeyError) as error:
         raise pytest.UsageError(str(error.args[0])) from None
+
+
+def pytest_generate_tests(metafunc: Any) -> None:
+    """Make one test for every check of every model that --zoo-model names."""
+    if "zoo_model_row" not in metafunc.fixturenames:
+        return
+    rows = metafunc.config.stash.get(ROWS, [])
     metafunc.parametrize(
         "zoo_model_row", [pytest.param(row.values, marks=row.marks, id=row.id) for row in rows]
     )
