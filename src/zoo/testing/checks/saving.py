@@ -87,8 +87,8 @@ def carry_on(module: nn.Module, before: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, x in unsaved_tensors(module).items():
             if name in before and x.shape == before[name].shape and x.grad_fn is None:
-                moved = (x - before[name]).nan_to_num(nan=0.0)  # -inf of a mask stays -inf
-                x.add_(moved, alpha=30.0)
+                step = (x - before[name]).nan_to_num(nan=0.0)  # -inf of a mask stays -inf
+                x.add_(step, alpha=30.0)
 
 
 def train_step(subject: Subject, bench: Bench, batch: Any) -> None:
