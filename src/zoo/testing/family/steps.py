@@ -1,5 +1,6 @@
 """One step of a comparison: what a module computed, against what its family computes there."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -24,8 +25,42 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "ReLU squared": lambda x: torch.relu(x) ** 2,
     "leaky ReLU": F.leaky_relu,
     "GELU twice": lambda x: F.gelu(F.gelu(x)),
+    "GELU (tanh) twice": lambda x: gelu_tanh(gelu_tanh(x)),
     "softmax": lambda x: x.softmax(-1),
+    "ELU": F.elu,
+    "SELU": F.selu,
+    "CELU": F.celu,
+    "ReLU6": F.relu6,
+    "Mish": F.mish,
+    "softplus": F.softplus,
+    "hard swish": F.hardswish,
+    "hard tanh": F.hardtanh,
+    "softsign": F.softsign,
+    "log sigmoid": F.logsigmoid,
+    "sine": torch.sin,
+    "the square": torch.square,
+    "the absolute value": torch.abs,
+    "the sigmoid of GELU alone, without x": lambda x: torch.sigmoid(1.702 * x),
+    "GELU (tanh) without the cube's 0.044715": lambda x: cubic(x, 1.0, math.sqrt(2 / math.pi)),
+    "GELU (tanh) without sqrt(2 / pi)": lambda x: cubic(x, 0.044715, 1.0),
+    "GELU (tanh) with 2 / pi for its root": lambda x: cubic(x, 0.044715, 2 / math.pi),
+    "GELU (tanh) with 0.44715 for 0.044715": lambda x: cubic(x, 0.44715, math.sqrt(2 / math.pi)),
+    "GELU (tanh) without its half": lambda x: 2 * gelu_tanh(x),
+    "GELU (erf) without its half": lambda x: 2 * F.gelu(x),
+    "GELU (erf) without 1 / sqrt(2)": lambda x: x * 0.5 * (1 + torch.erf(x)),
+    "GELU (quick) with 1.72 for 1.702": lambda x: x * torch.sigmoid(1.72 * x),
+    "layer norm": lambda x: F.layer_norm(x, x.shape[-1:]),
 }
+
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    """GELU by its tanh formula."""
+    return F.gelu(x, approximate="tanh")
+
+
+def cubic(x: Tensor, cube: float, outer: float) -> Tensor:
+    """GELU's tanh formula with other constants."""
+    return 0.5 * x * (1 + torch.tanh(outer * (x + cube * x**3)))
 
 
 @dataclass(frozen=True)
@@ -39,6 +74,7 @@ class Step:
     found: str = ""  # what the module does there
     fix: str = ""
     gap: float = 0.0  # relative to the largest number
+    rare: bool = False  # right, for some published checkpoints have it, but seldom meant
 
 
 def near(one: Tensor, other: Tensor) -> bool:
@@ -51,17 +87,23 @@ def gap(one: Tensor, other: Tensor) -> float:
     return apart(one.double(), other.double())
 
 
-def norm_step(name: str, layer: Layer, stream: Tensor, weights: dict[str, Tensor]) -> Step:
+def norm_step(name: str, layer: Layer, stream: Tensor) -> Step:
     """Compare a norm's output with layer norm of the stream."""
-    w = weights[layer.weight]
-    b = weights[layer.bias] if layer.bias else torch.zeros_like(w)
+    w = stream.new_ones(stream.shape[-1]) if layer.value is None else layer.value.flatten()
+    b = torch.zeros_like(w) if layer.shift is None else layer.shift.flatten()
     fix = "normalise each position over its features: (x - mean) / sqrt(var + eps) * w + b"
+    if w.shape != stream.shape[-1:] or b.shape != w.shape or layer.y.shape != stream.shape:
+        said = f"it gives {tuple(layer.y.shape)} where the stream is {tuple(stream.shape)}"
+        return Step(name, False, str(layer), layer.line, said, fix)
     for eps in (*EPSILONS, fitted_eps(layer.y, stream, w, b)):
         if near(F.layer_norm(stream, w.shape, w, b, eps), layer.y):
-            if eps <= 2 * EPSILONS[0]:
-                return Step(name, True, str(layer), layer.line)
-            said = f"its eps is {eps:.3g}, which shrinks rows of small variance"
-            return Step(name, False, str(layer), layer.line, said, "use an eps of 1e-5 or less")
+            if eps > 2 * EPSILONS[0]:
+                said = f"its eps is {eps:.3g}, which shrinks rows of small variance"
+                return Step(name, False, str(layer), layer.line, said, "use an eps of 1e-5 or less")
+            if layer.value is None:
+                said, fix = "scale and shift are left out", "give it a weight and a bias"
+                return Step(name, False, str(layer), layer.line, said, fix)
+            return Step(name, True, str(layer), layer.line)
     for said, made in norm_slips(stream, w, b).items():
         if near(made, layer.y):
             return Step(name, False, str(layer), layer.line, said, fix)
@@ -77,6 +119,8 @@ def fitted_eps(y: Tensor, x: Tensor, w: Tensor, b: Tensor) -> float:
     centred = x - x.mean(-1, keepdim=True)
     flat = (centred * w).flatten()
     at = int(flat.abs().argmax())
+    if not float(flat[at]):
+        return EPSILONS[0]
     ratio = float(((y - b).flatten()[at] / flat[at]) ** 2)
     variance = centred.square().mean(-1, keepdim=True).expand_as(x).flatten()[at]
     return max(0.0, 1 / ratio - float(variance)) if ratio > 0 else EPSILONS[0]
@@ -110,6 +154,18 @@ def norm_slips(x: Tensor, w: Tensor, b: Tensor) -> dict[str, Tensor]:
             found["it normalises over positions, not over features" + tail] = time * w + b
             both = F.layer_norm(x, x.shape[1:], None, None, eps)
             found["it normalises over positions and features together" + tail] = both * w + b
+            rows = (x - x.mean(0)) * (x.var(0, unbiased=False) + eps).rsqrt()
+            found["it normalises over the rows of the batch" + tail] = rows * w + b
+        found["the variance is not taken the root of" + tail] = (x - mean) * true.square() * w + b
+        found["the shift comes before the scale" + tail] = (bare + b) * w
+        found["the scale is 1 + weight" + tail] = bare * (1 + w) + b
+        found["it normalises twice" + tail] = F.layer_norm(
+            F.layer_norm(x, w.shape, w, b, eps), w.shape, w, b, eps
+        )
+        size = x.norm(dim=-1, keepdim=True) + eps
+        found["it divides by the length of the vector" + tail] = x / size * w + b
+        found["the variance is not divided by" + tail] = (x - mean) * w + b
+        found["it is not normalised, only scaled and shifted" + tail] = x * w + b
     return found
 
 
@@ -164,15 +220,27 @@ def fitted(found: Tensor, one: Tensor, other: Tensor) -> tuple[float, float]:
     return a, b
 
 
-def activation_step(name: str, up: Layer, down: Layer, right: tuple[str, ...]) -> Step:
+def activation_step(
+    name: str,
+    up: Layer,
+    down: Layer,
+    right: tuple[str, ...],
+    where: str,
+    rare: tuple[str, ...] = (),
+) -> Step:
     """Find which activation stands between two maps."""
-    where, line = down.module.rpartition(".")[0] or str(down), down.line
+    line = down.line
     assert down.x is not None
+    if up.y.shape != down.x.shape:
+        said = f"the map up gives {tuple(up.y.shape)}, the map down reads {tuple(down.x.shape)}"
+        fix = f"write down({right[0]}(up(x)))"
+        return Step(name, False, where, line, said, fix)
     for said, act in ACTIVATIONS.items():
         if near(act(up.y), down.x):
             fine = said in right
             fix = f"use {right[0]}, as the family does"
-            return Step(name, fine, where, line, "" if fine else f"{said} stands there", fix)
+            found = f"{said} stands there" if not fine or said in rare else ""
+            return Step(name, fine, where, line, found, fix, rare=said in rare)
     made = ACTIVATIONS[right[0]](up.y)
     said = "what stands between the two maps is no activation that is known here"
     return Step(name, False, where, line, said, f"use {right[0]}", gap(made, down.x))
