@@ -83,7 +83,7 @@ def calls(rows, cwd):
         capture_output=True,
         encoding="utf-8",
         env=environment(),
-        timeout=SECONDS,
+        timeout=5 * SECONDS,
         cwd=cwd,
         check=False,
     )
@@ -125,7 +125,7 @@ def test_the_exit_code_says_whether_all_is_well(name, judged):
 
 
 def test_a_sound_model_passes_every_check(place):
-    answer = call("check", "mine.py:good", cwd=place)
+    answer = call("check", "mine.py:good", cwd=place, limit=5 * SECONDS)
     assert (answer.code, answer.err) == (0, "")
     headline, *rest = answer.out.splitlines()
     assert re.fullmatch(r"Net: \d+ checks in \d+\.\d s, all good", headline)
