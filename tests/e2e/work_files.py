@@ -78,6 +78,10 @@ class Net(nn.Module):
     def forward(self, input_ids):
         x = self.tokens(input_ids) + self.places(torch.arange(input_ids.shape[1]))
         return self.head(self.norm(self.blocks(x)))
+
+
+def batch(size):
+    return {"input_ids": torch.randint(31, (size, 9))}
 """
 SUBJECTS = ("The cat", "A dog", "The old man", "My sister", "Nobody", "The rain")
 DOINGS = ("sleeps", "sings", "runs home", "writes a letter", "waits", "falls")

@@ -127,6 +127,12 @@ VERBS = {
         "{block}:Net --family gpt2",
         "{module}:spec --family gpt2",
     ),
+    "explain-diff": Verb(
+        "zoo.cli.explain_diff",
+        "say whether two modules, or two files of tensors, differ by rounding or by a bug",
+        "{block}:Net {block}:Net --batch {block}:batch",
+        "{block}:Net {module}",
+    ),
     "bench": Verb(
         "zoo.cli.bench",
         "measure what the testing kits catch, and how often they cry wolf",

@@ -10,8 +10,6 @@ a transposition, missing rows. Exit code 0: equal or rounding; 1: a bug.
 """
 
 import argparse
-import importlib
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -105,22 +103,13 @@ def read(name: str) -> Any:
 
 
 def found_at(name: str) -> Any:
-    """Give what a name such as pkg.mod:thing.part stands for."""
-    module, colon, path = name.partition(":")
-    if not colon or not module or not path:
+    """Give what a name such as pkg.mod:thing.part or file.py:thing stands for."""
+    if not name.rpartition(":")[0]:
         kinds = ", ".join(FILES)
         raise UsageError(f"{name}: expected pkg.mod:name, or a file that ends in {kinds}")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        value: Any = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise UsageError(f"{name}: there is no module {error.name}") from None
-    for part in path.split("."):
-        if not hasattr(value, part):
-            raise UsageError(f"{name}: {module} has no {part}")
-        value = getattr(value, part)
-    return value
+    from zoo.testing.target import load_targets
+
+    return load_targets(name)[0][1]
 
 
 def made(name: str, seed: int) -> Any:
@@ -142,12 +131,16 @@ def made(name: str, seed: int) -> Any:
 
 def beside(name: str) -> str:
     """Name the batch that stands beside a factory or in a spec."""
-    module, _, path = name.partition(":")
-    if hasattr(found_at(name), "batch"):
-        return f"{module}:{path}.batch"
-    if not hasattr(importlib.import_module(module), "batch"):
-        raise UsageError(f"no batch: give --batch pkg.mod:name, or write `batch` into {module}")
-    return f"{module}:batch"
+    from zoo.testing.subject import SpecError
+
+    module, _, path = name.rpartition(":")
+    for place in (f"{module}:{path}.batch", f"{module}:batch"):
+        try:
+            found_at(place)
+        except SpecError:
+            continue
+        return place
+    raise UsageError(f"no batch: give --batch pkg.mod:name, or write `batch` into {module}")
 
 
 def batch_of(name: str, seed: int) -> Any:

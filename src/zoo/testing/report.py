@@ -23,6 +23,7 @@ CAUSES = (
 )
 SYMPTOMS = (
     "formula",  # says what a step should be, but not what the slip does
+    "init",
     "exploding",
     "vanishing",
     "dead-units",

@@ -140,7 +140,7 @@ class ModelSpec:
     receptive_field: int | None = None  # positions before (and after) that may matter
 
     # parameters
-    frozen: Sequence[str] = ()  # patterns of names
+    frozen: Sequence[str] | None = None  # patterns of names; () says that nothing is frozen
     unused_ok: Sequence[str] = ()
     tied: Sequence[Sequence[str]] = ()  # groups of names that are one tensor
     stop_gradient: bool | Sequence[str] = False  # detached on purpose: everywhere, or by module

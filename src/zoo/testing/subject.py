@@ -86,6 +86,8 @@ class Subject:
                 "names of forward's parameters"
             )
         self.form = "tensor" if isinstance(given, Tensor) else type(given).__name__
+        if self.by_place():
+            return {f"input{i}": item for i, item in enumerate(items)}
         takes = self.takes()
         needed = [name for name, must in takes.items() if must] or list(takes)[:1]
         names = needed[: len(items)]
@@ -157,7 +159,7 @@ class Subject:
         """Say whether there is a loss: the author's, or one that forward gives."""
         return self.spec.loss is not None or self.facts.gives_loss
 
-    def loss(self, output: Any, batch: Mapping[str, Any]) -> Tensor:
+    def loss(self, output: Any, batch: Mapping[str, Any]) -> Any:
         """Give the loss of an output: the author's, or the one that forward gave as `loss`."""
         if self.spec.loss is None:
             found = tensors(output).get("loss")

@@ -223,7 +223,7 @@ def held_wrongly(loop: Loop, inside: set[int]) -> Iterable[Finding]:
     missing = [
         n
         for n, p in free.items()
-        if id(p) not in inside and not matches(n, (*spec.frozen, *spec.unused_ok))
+        if id(p) not in inside and not matches(n, (*(spec.frozen or ()), *spec.unused_ok))
     ]
     known = {id(p) for p in loop.model.parameters()}
     strays = [p for p in held(loop.optimizer) if id(p) not in known]
@@ -262,7 +262,7 @@ def moved_wrongly(
         for n in moved
         if n in named
         and id(named[n]) in inside
-        and (matches(n, subject.spec.frozen) or not named[n].requires_grad)
+        and (matches(n, subject.spec.frozen or ()) or not named[n].requires_grad)
     ]
     if not wrong:
         return
