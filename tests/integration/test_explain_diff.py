@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from zoo.cli import UsageError, explain_diff
+from zoo.testing.subject import SpecError
 
 MODULE = """
 import torch
