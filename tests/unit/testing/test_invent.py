@@ -41,7 +41,79 @@ class Images(nn.Module):
         return self.head(self.conv(pixel_values).flatten(1))
 
 
+class Patches(nn.Module):
+    """Reads pictures of a size that it names, and no convolution shows it."""
+
+    def __init__(self):
+        super().__init__()
+        self.img_size, self.layer = (8, 12), nn.Linear(48, 5)
+
+    def forward(self, pixel_values):
+        if pixel_values.shape[2:] != self.img_size:
+            raise ValueError("another size")
+        b = len(pixel_values)
+        return self.layer(pixel_values.unflatten(2, (2, 4)).unflatten(4, (3, 4)).reshape(b, 6, -1))
+
+
+class Asks(nn.Module):
+    """Says which of its optional inputs it needs."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(6, 2)
+
+    def forward(self, first=None, second=None):
+        if first is None or second is None:
+            raise ValueError("You have to specify second")
+        return self.layer(first + second)
+
+
+class Ends(nn.Module):
+    """Reads texts of one length that end."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.position = nn.Embedding(17, 6), nn.Parameter(torch.zeros(10, 6))
+
+    def forward(self, text):
+        if not (text == 16).any(1).all():
+            raise ValueError("a text does not end")
+        return self.table(text) + self.position
+
+
+class Labelled(nn.Module):
+    """Reads two signals of one shape, times and labels."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.kinds = nn.Conv1d(2, 6, 3, padding=1), nn.Embedding(4, 6)
+
+    def forward(self, x0, t, noise, label):
+        return self.conv(x0 + noise * t.view(-1, 1, 1)) + self.kinds(label)[:, :, None]
+
+
+class Adds(nn.Module):
+    """Adds two channels of its own to a picture, as a coordinate convolution does."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 3, 3)
+
+    def forward(self, image):
+        return self.conv(torch.cat([image, torch.ones_like(image[:, :1]).expand(-1, 2, -1, -1)], 1))
+
+
 INVENTED = {
+    "pictures of a size that is named": (Patches, {"pixel_values": (3, 3, 8, 12)}),
+    "an input that is asked for": (Asks, {"first": (3, 6), "second": (3, 6)}),
+    "texts that end, of one length": (Ends, {"text": (3, 10)}),
+    "signals, times and labels": (
+        Labelled,
+        {"x0": (3, 2, 32), "t": (3,), "noise": (3, 2, 32), "label": (3,)},
+    ),
+    "channels of its own": (Adds, {"image": (3, 2, 32, 32)}),
+    "a norm of volumes": (lambda: nn.BatchNorm3d(2), {"input": (3, 2, 8, 8, 8)}),
+    "a norm of one picture": (lambda: nn.InstanceNorm2d(2, affine=True), {"input": (3, 2, 16, 16)}),
     "a classifier": (Classifier, {"x": (3, 5)}),
     "a decoder of ids": (Decoder, {"input_ids": (3, 8)}),
     "a module as it is": (Classifier(), {"x": (3, 5)}),
@@ -79,6 +151,20 @@ def test_a_module_is_copied_not_used():
 def test_facts_go_into_the_spec():
     spec = invented_spec(Decoder, {"causal": "input_ids", "name": "mine"})
     assert (spec.causal, spec.name) == ("input_ids", "mine")
+
+
+class Never(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, a, b, c, d, e):
+        raise ValueError("never")
+
+
+def test_a_search_ends():
+    with pytest.raises(SpecError, match=r"2001 were tried, the last one said: ValueError: never"):
+        invented_spec(Never, {})
 
 
 def test_what_cannot_be_invented_is_asked_for():
