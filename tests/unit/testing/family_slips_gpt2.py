@@ -141,6 +141,13 @@ REST: dict[str, Row] = {
         B0,
         "added to what its norm gave",
     ),
+    "the residual of the norm, which is run again": one(
+        ATTEND,
+        "x = self.ln_1(x) + self.attn(self.ln_1(x))",
+        "order of norms",
+        B0,
+        "adds to what its norm gave",
+    ),
     "the branch subtracted": one(
         ATTEND,
         "x = x - self.attn(self.ln_1(x))",

@@ -15,11 +15,9 @@ NEVER_MEANT = (
     "heads are joined by view",
     "keys are viewed in another shape",
     "the softmax runs over the rows of the batch",
-    "it attends over the rows of the batch",
     "cuts across the picture",
     "mixed by a reshape",
     "it normalises over the rows of the batch",
-    "for row",  # positions of one row only
 )
 UNUSUAL = (  # some models mean it: T5 has no scale, slot attention asks queries to compete
     "the softmax runs over queries",

@@ -136,9 +136,10 @@ def transform(walk: Walk, one: Layer, norm: Layer) -> Iterator[Step]:
     where, right = str(one).rpartition(".")[0], walk.style.activation
     slip: Step | None = None
     for said, act in ACTIVATIONS.items():
-        step = norm_step("norm of the head", turned(walk, norm), walk.batch_first(act(one.y)))
+        fine = said in right  # with other activations the norm must be a right one
+        made = walk.batch_first(act(one.y))
+        step = norm_step("norm of the head", turned(walk, norm), made, slips=fine)
         if step.ok or (slip is None and not step.gap):
-            fine = said in right
             fix = f"use {right[0]} between the map and the norm"
             told = "" if fine else f"{said} stands there"
             if step.ok:

@@ -93,7 +93,7 @@ def tower_of(layers: Sequence[Layer], norm_first: bool) -> Tower | None:
     width = width_of(layers)
     if width is None:
         return None
-    kept = [x for x in layers if x.kind != "other"]
+    kept = [x for at, x in enumerate(layers) if x.kind != "other" and not again(x, layers[:at])]
     letters = "".join(letter(x, width) for x in kept)
     pattern = BEFORE if norm_first else AFTER
     matches = [m for m in pattern.finditer(letters) if sound(m, kept, norm_first)]
@@ -106,6 +106,12 @@ def tower_of(layers: Sequence[Layer], norm_first: bool) -> Tower | None:
         tail=list(kept[matches[-1].end() :]),
         norm_first=norm_first,
     )
+
+
+def again(layer: Layer, earlier: Sequence[Layer]) -> bool:
+    """Say whether a norm was just run on the same stream: norm(x) + branch(norm(x))."""
+    alike = [x for x in earlier[-8:] if layer.kind == "norm" and x.weight == layer.weight]
+    return any(x.y.shape == layer.y.shape and torch.equal(x.y, layer.y) for x in alike)
 
 
 def sound(match: re.Match[str], layers: Sequence[Layer], norm_first: bool) -> bool:
@@ -234,7 +240,7 @@ def reads(norm: Layer, stream: Tensor) -> bool:
     """Say whether a norm reads a stream."""
     if norm.x is not None:
         return near(norm.x, stream)
-    return norm_step("", norm, stream).ok
+    return norm_step("", norm, stream, slips=False).ok
 
 
 def explains(first: Layer, added: Tensor, norm: Layer) -> bool:

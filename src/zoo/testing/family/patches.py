@@ -45,6 +45,9 @@ def patch_rows(name: str, patches: Layer, pixels: Tensor) -> Step:
         said, fix = "what it reads are no rows of patches", "read (b, patches, pixels of a patch)"
         return Step(name, False, str(patches), patches.line, said, fix)
     found = patches.x
+    if not same_numbers(found, pixels):
+        said, fix = "it reads other numbers than the picture's", "cut the picture into patches"
+        return Step(name, False, str(patches), patches.line, said, fix)
     count, size = found.shape[-2], found.shape[-1]
     channels, high, wide = pixels.shape[1:]
     for p in range(1, high + 1):
@@ -62,6 +65,13 @@ def patch_rows(name: str, patches: Layer, pixels: Tensor) -> Step:
     said = "a row holds pixels of more than one patch: a reshape cuts across the picture"
     fix = "reshape to (b, c, y, p, x, q), permute to (b, y, x, ...), then flatten"
     return Step(name, False, str(patches), patches.line, said, fix)
+
+
+def same_numbers(one: Tensor, picture: Tensor) -> bool:
+    """Say whether a tensor holds the numbers of a picture, in whatever order."""
+    if one.numel() != picture.numel():
+        return False
+    return near(one.flatten().sort().values, picture.flatten().sort().values)
 
 
 def cut_patches(pixels: Tensor, patch: tuple[int, int]) -> Tensor:

@@ -200,7 +200,7 @@ def embedding(
     slips["the sum is halved"] = right / 2
     if seen is None:  # a hand-made norm: which sum does it read?
         for said, made in ({"": right} | slips).items():
-            if reader.kind == "norm" and norm_step("", turned(walk, reader), made).ok:
+            if reader.kind == "norm" and norm_step("", turned(walk, reader), made, slips=False).ok:
                 walk.stream = made
                 yield Step(f"{name}embedding", not said, str(place), place.line, said, fix)
                 return

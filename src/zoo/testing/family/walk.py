@@ -143,7 +143,7 @@ def unseen_sum(walk: Walk, norm: Layer) -> Iterator[Step]:
     if normed is not None:
         sums["the branch is added to what its norm gave, not to what it read"] = normed + added
     for said, read in sums.items():
-        if norm_step("", turned(walk, norm), read).ok:
+        if norm_step("", turned(walk, norm), read, slips=False).ok:
             walk.stream = read
             yield Step(name, not said, where, norm.line, said, "write x = x + branch(x)")
             return
