@@ -85,7 +85,10 @@ def functions_used(subject: Subject) -> list[tuple[Used, bool]]:
 
 def recorded_functions(subject: Subject) -> list[Used]:
     """Run the model and its loss, and give one call of each Function."""
-    bench = subject.bench(train=True)
+    try:
+        bench = subject.bench(train=True)
+    except Exception as error:
+        raise NotApplicable(f"the model raises {type(error).__name__} in train mode") from None
     with Recorded(bench.module) as kept:
         try:
             batch = bench.batch(max(3, subject.spec.min_batch_train or 2))

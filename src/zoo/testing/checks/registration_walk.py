@@ -70,8 +70,16 @@ def parts(value: Any) -> list[tuple[str, Any, str]]:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kind = f"a {type(value).__name__}"
         names = [f.name for f in dataclasses.fields(value)]
-        return [(f".{n}", getattr(value, n, None), kind) for n in names]
+        return [(f".{n}", field_of(value, n), kind) for n in names]
     return []
+
+
+def field_of(value: Any, name: str) -> Any:
+    """Give a field of a plain object; None where the object refuses to give it."""
+    try:
+        return getattr(value, name, None)
+    except Exception:
+        return None
 
 
 def content(cell: Any) -> Any:

@@ -1,6 +1,7 @@
 """Whether the numbers stay finite on inputs that are large, tiny, constant or empty."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -63,8 +64,22 @@ def plain_inputs(
         for words, value in tries.items():
             given = dict(batch) | {name: value}
             when = f"for {name} of {words}"
-            yield from judged(subject, module, given, when, "fail")
+            for found in judged(subject, module, given, when, "fail"):
+                yield found if lasts(subject, given) else as_built(found)
     yield from equal_tokens(subject, module, batch)
+
+
+def lasts(subject: Subject, batch: Mapping[str, Any]) -> bool:
+    """Say whether an input gives NaN also with other weights: biases that are born zero move."""
+    bench = subject.bench(train=False)
+    given = bench.cast(batch)
+    return any(judged(bench.subject, bench.module, given, "", "fail"))
+
+
+def as_built(found: Finding) -> Finding:
+    """Give a finding as one that the first steps of training may mend."""
+    said = f"{found.evidence}; with other weights and biases it does not happen"
+    return replace(found, severity="warn", evidence=said)
 
 
 def equal_tokens(
@@ -146,7 +161,10 @@ def judged(
         return
     if not main.requires_grad or bool(main.isinf().any()):
         return
-    (main * torch.linspace(0.5, 1.5, main.numel()).view_as(main)).sum().backward()
+    try:
+        (main * torch.linspace(0.5, 1.5, main.numel()).view_as(main)).sum().backward()
+    except Exception:
+        return  # it may be trained in train mode alone
     names = [n for n, p in module.named_parameters() if p.grad is not None and bad(p.grad)]
     if names:
         yield bad_gradient(subject, module, batch, names, when, severity)

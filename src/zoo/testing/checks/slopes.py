@@ -62,10 +62,10 @@ def diagnose(subject: Subject) -> Diagnosis:
     found: dict[bool, list[Cause]] = {}
     reasons = []
     for train in (True, False):
-        bench = subject.bench(train=train)
-        if bench.bound > 1e-2:
-            return Diagnosis(skipped="the model computes in too low a precision for differences")
         try:
+            bench = subject.bench(train=train)
+            if bench.bound > 1e-2:
+                return Diagnosis(skipped="the model computes in too low a precision")
             found[train] = causes_on(bench)
         except Unsteady as why:
             reasons.append(str(why))
