@@ -177,6 +177,11 @@ def frozen_body():
 
 
 def loaded():
+    table = nn.Embedding.from_pretrained(torch.linspace(-1, 1, 42).reshape(7, 6))
+    return nn.Sequential(table, nn.Linear(6, 2))
+
+
+def drawn():
     table = nn.Embedding.from_pretrained(torch.randn(7, 6))
     return nn.Sequential(table, nn.Linear(6, 2))
 
@@ -249,6 +254,7 @@ BROKEN = {
     ),
     "a pattern that names nothing": (spec(Net, frozen=["backbone.*"]), "fail", "frozen", ""),
     "a loaded embedding": (ModelSpec(build=loaded, batch=words), "warn", "frozen", "0"),
+    "a random one that is frozen": (ModelSpec(build=drawn, batch=words), "fail", "frozen", "0"),
     "a frozen body that is not declared": (spec(frozen_body), "info", "frozen", "body"),
 }
 

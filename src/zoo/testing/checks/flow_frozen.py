@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import fields
 
+import torch
 from torch import Tensor, nn
 
 from zoo.testing.checks.flow_runs import Seen
@@ -17,7 +18,7 @@ from zoo.testing.subject import Subject
 
 def frozen(subject: Subject, module: nn.Module, seen: Seen) -> Iterable[Finding]:
     """Compare what is frozen with what the author said."""
-    spec, patterns = subject.spec, subject.spec.frozen or ()
+    patterns = subject.spec.frozen or ()
     own = dict(module.named_parameters())
     for pattern in patterns:
         if not any(declared(name, [pattern]) for name in own):
@@ -40,7 +41,8 @@ def frozen(subject: Subject, module: nn.Module, seen: Seen) -> Iterable[Finding]
             "set requires_grad_(False) on them when the model is built",
         )
     still = [n for n, p in own.items() if not p.requires_grad and p.is_floating_point()]
-    yield from not_declared(spec, module, [n for n in still if not declared(n, patterns)], own)
+    left = [n for n in still if not declared(n, patterns)]
+    yield from not_declared(subject, module, left, own, seen)
 
 
 def optimised(subject: Subject, module: nn.Module, parameter: Tensor) -> bool:
@@ -54,9 +56,14 @@ def optimised(subject: Subject, module: nn.Module, parameter: Tensor) -> bool:
 
 
 def not_declared(
-    spec: ModelSpec, module: nn.Module, still: list[str], own: dict[str, nn.Parameter]
+    subject: Subject,
+    module: nn.Module,
+    still: list[str],
+    own: dict[str, nn.Parameter],
+    seen: Seen,
 ) -> Iterable[Finding]:
     """Report parameters that do not ask for a gradient although nobody said so."""
+    spec = subject.spec
     still = [n for n in still if code_owner(owner_in_user_code(module, n)) != "library"]
     if not still:
         return
@@ -65,16 +72,45 @@ def not_declared(
     tables = all(
         isinstance(module.get_submodule(n.rpartition(".")[0]), nn.Embedding) for n in still
     )
-    severity: Severity = "fail" if said else "warn" if tables else "info"
+    random = tables and drawn_at_random(subject, own, still, seen)
+    severity: Severity = "fail" if said or random else "warn" if tables else "info"
     yield frozen_finding(
         common(still),
         severity,
         f"{', '.join(still[:4])} ({len(still)} of {len(own)}) do not ask for a gradient"
-        + (", and are not declared frozen" if said else ""),
+        + (", and are not declared frozen" if said else "")
+        + (
+            "; another seed builds them with other numbers, so they hold random ones"
+            if random
+            else ""
+        ),
         "they stay as they were built"
         + ("; nn.Embedding.from_pretrained freezes unless freeze=False is given" if tables else ""),
         "set requires_grad_(True), or declare them in frozen=[...]",
     )
+
+
+def drawn_at_random(
+    subject: Subject, own: dict[str, nn.Parameter], still: list[str], seen: Seen
+) -> bool:
+    """Say whether tables that are looked up hold what build() drew, while all else is trained.
+
+    Vectors that were loaded are the same under every seed; a model whose other weights are frozen
+    too is one that is adapted.
+    """
+    run = any(n.rpartition(".")[0] in seen.calls for n in still)
+    if subject.large() or len(own) - len(still) < 2 or not run:
+        return False
+    try:
+        others = [dict(subject.fresh(subject.seed + k).named_parameters()) for k in (1, 2)]
+        again = dict(subject.fresh().named_parameters())
+        return all(
+            torch.equal(again[n], own[n])
+            and all(float((o[n] == own[n]).double().mean()) < 0.1 for o in others)
+            for n in still
+        )
+    except Exception:
+        return False
 
 
 def owner_in_user_code(module: nn.Module, name: str) -> nn.Module:

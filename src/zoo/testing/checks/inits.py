@@ -130,7 +130,7 @@ def never_moved(subject: Subject) -> Iterator[Finding]:
         steps = train(subject, module, lambda i: subject.batch(size, i), few, 1e-2)
         dead = steps.seen - steps.alive
         dead = {n for n in dead if not any(fnmatch.fnmatch(n, p) for p in spared(subject))}
-        if len(steps.losses) < few or not dead or not steps.alive:
+        if len(steps.losses) < few or not dead:
             return
         stuck = sorted(
             dead & live_under_stress(subject), key=list(dict(module.named_parameters())).index

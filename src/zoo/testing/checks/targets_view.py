@@ -1,6 +1,6 @@
 """What a loss trains every position to emit: exactly for known forms, by trial for others."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,12 +45,37 @@ def by_trial(view: View, path: str, batch: Mapping[str, Any] | None) -> Trained 
         shape = tuple(n for a, n in enumerate(x.shape) if a != axis)
         if fitting(view, shape) is None:
             continue
-        rows = [view.free.gradient(drawn(x, k), batch, path).movedim(axis, -1) for k in range(3)]
+        rows = slopes(view, path, axis, batch)
+        if rows is None:
+            continue
         classes = [row.argmin(-1) for row in rows]
         same = (classes[0] == classes[1]) & (classes[0] == classes[2])
         counted = rows[0].any(-1)
         if bool((same | ~counted).all()) and bool(counted.any()):
             return Trained(path, classes[0], counted)
+    return None
+
+
+def slopes(
+    view: View, path: str, axis: int, batch: Mapping[str, Any] | None
+) -> list[Tensor] | None:
+    """Give the loss's gradient at three outputs: random, or distributions where it takes no other.
+
+    The axis is moved to the end. None where the loss can be taken of neither.
+    """
+    like = view.free.base(path)
+    makers: tuple[Callable[[Tensor], Tensor], ...] = (
+        lambda x: x,
+        lambda x: x.softmax(axis),
+        lambda x: x.log_softmax(axis),
+    )
+    for make in makers:
+        try:
+            found = [view.free.gradient(make(drawn(like, k)), batch, path) for k in range(3)]
+        except Exception:
+            continue
+        if all(bool(one.isfinite().all()) for one in found):
+            return [one.movedim(axis, -1) for one in found]
     return None
 
 
