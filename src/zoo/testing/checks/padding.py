@@ -98,6 +98,8 @@ def severity(rig: Rig, padded: Padded, side: str, found: Finding, place: Place |
             return "fail"
         return "warn" if padded.declared else "info"
     if padded.how == "id":
+        if said is None and turned(rig, padded):
+            return "warn"
         return "fail" if said is not None or derived(rig, padded) else "warn"
     if said is not None and padded.declared:
         return "fail"
@@ -109,6 +111,15 @@ def severity(rig: Rig, padded: Padded, side: str, found: Finding, place: Place |
         return "fail"
     mixes = place is not None and place.name in ATTENDS + REDUCES
     return "fail" if mixes and not convolves(rig) and mask_works(rig, padded) else "warn"
+
+
+def turned(rig: Rig, padded: Padded) -> bool:
+    """Say whether padding is hidden on the left, and the author's batches have none elsewhere."""
+    batches = [rig.batch(5, seed)[padded.name] for seed in (0, 1)]
+    ends = [x.select(padded.axis, x.shape[padded.axis] - 1) for x in batches]
+    if any(bool((x == rig.input(padded.name).pad_id).any()) for x in ends):
+        return False
+    return amount(rig, padded, whole(rig, padded), "left") is None
 
 
 def told(rig: Rig, padded: Padded) -> bool:
