@@ -12,7 +12,7 @@ from typing import Any, Literal
 from torch import nn
 
 from zoo.testing.finding import Finding
-from zoo.testing.report import Outcome, Report, finding_in_words, sorted_findings
+from zoo.testing.report import Outcome, Report, findings_in_words, sorted_findings
 from zoo.testing.spec import ModelSpec
 from zoo.testing.subject import Subject
 
@@ -160,11 +160,8 @@ def assert_check(name: str, spec: Any, facts: dict[str, Any], seed: int = 0) -> 
     """Run one check; raise CheckFailed with its failures in words, and nothing for a skip."""
     report = check_model(spec, only=(name,), seed=seed, **facts)
     if report.failures:
-        words = [
-            "\n".join(finding_in_words(number, finding))
-            for number, finding in enumerate(report.failures, 1)
-        ]
-        raise CheckFailed("\n\n".join([f"{report.name}: check_{name}", *words]), report.failures)
+        words = [f"{report.name}: check_{name}", *findings_in_words(report.failures)]
+        raise CheckFailed("\n".join(words), report.failures)
     for outcome in report.outcomes:
         if outcome.status == "error":
             raise RuntimeError(f"check_{name} could not be run: {outcome.reason}")

@@ -93,6 +93,7 @@ class Finding:
     check: str = ""  # filled in by the engine
     repro: str = ""  # three lines; filled in by the engine
     data: Any = None  # a matrix for the page, JSON-able
+    because: str = ""  # "unregistered at blocks": follows from that; filled in by the report
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

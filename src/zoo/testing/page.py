@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from zoo.testing.finding import KINDS, Finding
-from zoo.testing.report import Report
+from zoo.testing.folding import also
+from zoo.testing.report import Report, counted
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --fail: #c62828; --warn: #955800; --info: #1565c0;
@@ -63,7 +64,13 @@ def report_html(report: Report) -> Iterator[str]:
     """Give one report's part of the page."""
     yield f"<section><h1>{escape(report.name)}</h1><p>{verdict(report)}</p>"
     for finding in report.findings:
-        yield finding_html(finding)
+        if not finding.because:
+            yield finding_html(finding, also(finding, report.findings))
+    more = [finding for finding in report.findings if finding.because]
+    if more:
+        yield f"<details><summary>{len(more)} more: what follows from these</summary>"
+        yield from (finding_html(finding) for finding in more)
+        yield "</details>"
     yield "<details><summary>All checks</summary><table><tr><th>check</th><th>result</th>"
     yield "<th>seconds</th></tr>"
     for outcome in report.outcomes:
@@ -78,18 +85,22 @@ def report_html(report: Report) -> Iterator[str]:
 def verdict(report: Report) -> str:
     """Say in one sentence how it went."""
     ran = sum(outcome.status in ("passed", "found") for outcome in report.outcomes)
-    counts = {s: sum(f.severity == s for f in report.findings) for s in LETTERS}
+    counts = counted(report.findings)
     told = [f'<b class="{s}">{n} {LETTERS[s]}</b>' for s, n in counts.items() if n]
+    more = sum(bool(f.because) for f in report.findings)
+    told += [f"{more} more that follow{'s' if more == 1 else ''}"] if more else []
     head = f"{ran} checks of {report.parameters:,} parameters in {report.seconds:.1f} s: "
     return head + (", ".join(told) or '<b class="good">all good</b>')
 
 
-def finding_html(finding: Finding) -> str:
+def finding_html(finding: Finding, places: Sequence[str] = ()) -> str:
     """Give one finding's card."""
     rows = [
         ("where", f"<code>{escape(finding.where or 'the model itself')}</code>"),
         ("line", f"<code>{escape(finding.line)}</code>" if finding.line else ""),
         ("seen", escape(finding.evidence)),
+        ("also", escape(f"the same at {', '.join(places)}") if places else ""),
+        ("follows from", escape(finding.because)),
         ("why", escape(finding.explanation)),
         ("fix", escape(finding.fix)),
         ("again", f"<pre>{escape(finding.repro)}</pre>" if finding.repro else ""),

@@ -1,10 +1,11 @@
 """What a run of the checks says: in words, and as plain data."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from zoo.testing.finding import KINDS, Finding
+from zoo.testing.folding import also, followers, marked, title
 
 SEVERITIES = ("fail", "warn", "info")
 # Kinds in the order of what explains what: a wrong backward is told before the failure to learn
@@ -58,8 +59,8 @@ class Report:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """All findings, the most telling first."""
-        return sorted_findings(self.outcomes)
+        """All findings, the most telling first, what follows from others behind them."""
+        return folded(self.outcomes)
 
     @property
     def ok(self) -> bool:
@@ -69,7 +70,7 @@ class Report:
     @property
     def failures(self) -> tuple[Finding, ...]:
         """The findings of severity "fail", the most telling first."""
-        return tuple(f for f in sorted_findings(self.outcomes) if f.severity == "fail")
+        return tuple(f for f in folded(self.outcomes) if f.severity == "fail")
 
     def __str__(self) -> str:
         return in_words(self)
@@ -85,6 +86,12 @@ def sorted_findings(outcomes: tuple[Outcome, ...]) -> tuple[Finding, ...]:
     return tuple(sorted(every, key=lambda f: (SEVERITIES.index(f.severity), rank(f.kind))))
 
 
+def folded(outcomes: tuple[Outcome, ...]) -> tuple[Finding, ...]:
+    """Give sorted findings, in each severity behind the others what follows from one of them."""
+    found = marked(sorted_findings(outcomes))
+    return tuple(sorted(found, key=lambda f: (SEVERITIES.index(f.severity), bool(f.because))))
+
+
 def rank(kind: str) -> int:
     """Give a kind's place in the order from causes to symptoms."""
     if kind in CAUSES:
@@ -96,33 +103,58 @@ def rank(kind: str) -> int:
 
 def in_words(report: Report) -> str:
     """Tell what was found, what matters most first, and what was not tried and why."""
-    counts = {s: sum(f.severity == s for f in report.findings) for s in SEVERITIES}
-    lines = [headline(report, counts)]
-    for number, finding in enumerate(report.findings, 1):
-        lines += ["", *finding_in_words(number, finding)]
+    lines = [headline(report), *findings_in_words(report.findings)]
     for status, word in (("skipped", "not tried"), ("error", "could not be run")):
         left = [o for o in report.outcomes if o.status == status]
         if left:
-            lines += ["", f"{word} ({len(left)}):"]
-            lines += [f"  {o.check}: {o.reason}" for o in left]
+            lines += ["", f"{word} ({len(left)}):", *by_reason(left)]
     return "\n".join(lines)
 
 
-def headline(report: Report, counts: Mapping[str, int]) -> str:
+def by_reason(outcomes: Iterable[Outcome]) -> list[str]:
+    """Give a line for each reason, with the checks that it holds for."""
+    names: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        names.setdefault(outcome.reason, []).append(outcome.check)
+    return [f"  {', '.join(checks)}: {reason}" for reason, checks in names.items()]
+
+
+def headline(report: Report) -> str:
     """Say in one line how it went."""
     ran = sum(o.status in ("passed", "found") for o in report.outcomes)
     head = f"{report.name}: {ran} checks in {report.seconds:.1f} s"
-    said = [f"{n} {word}" for word, n in counts.items() if n]
+    said = [f"{n} {word}" for word, n in counted(report.findings).items() if n]
+    more = sum(bool(f.because) for f in report.findings)
+    said += [f"{more} more that follow{'s' if more == 1 else ''}"] if more else []
     return f"{head}, {', '.join(said)}" if said else f"{head}, all good"
 
 
-def finding_in_words(number: int, finding: Finding) -> list[str]:
+def counted(findings: Sequence[Finding]) -> dict[str, int]:
+    """Count by severity the findings that follow from no other."""
+    return {s: sum(f.severity == s and not f.because for f in findings) for s in SEVERITIES}
+
+
+def findings_in_words(findings: Sequence[Finding]) -> list[str]:
+    """Tell findings one by one, and in a line each what follows from one of them."""
+    lines: list[str] = []
+    told = [f for f in findings if not f.because]
+    for number, finding in enumerate(told, 1):
+        lines += ["", *finding_in_words(number, finding, also(finding, findings))]
+    ends = []
+    for cause, more in followers(findings).items():
+        number = next((n for n, f in enumerate(told, 1) if title(f) == cause), 0)
+        ends.append(f"follows from {number or cause}, mend it and run again: {', '.join(more)}")
+    return [*lines, "", *ends] if ends else lines
+
+
+def finding_in_words(number: int, finding: Finding, places: Sequence[str] = ()) -> list[str]:
     """Tell one finding: where, what, why, what to change, how to see it again."""
     where = f" at {finding.where}" if finding.where else ""
     lines = [f"{number}. {finding.severity.upper()} {finding.kind}{where}: {KINDS[finding.kind]}"]
     parts = (
         ("line", finding.line),
         ("seen", finding.evidence),
+        ("also", f"the same at {', '.join(places)}" if places else ""),
         ("why", finding.explanation),
         ("fix", finding.fix),
     )

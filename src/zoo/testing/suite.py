@@ -7,7 +7,7 @@ import pytest
 
 from zoo.testing.checks.table import CHECKS
 from zoo.testing.engine import as_spec, check_model, chosen_checks
-from zoo.testing.report import Outcome, finding_in_words
+from zoo.testing.report import Outcome, findings_in_words
 from zoo.testing.target import importable, load_targets
 
 
@@ -44,8 +44,7 @@ def run_check(origin: str, spec: Any, check: str, seed: int = 0) -> Outcome:
     outcome = report.outcomes[-1]
     failures = report.failures
     if failures:
-        told = [finding_in_words(n, f) for n, f in enumerate(failures, 1)]
-        pytest.fail("\n".join(line for part in told for line in part), pytrace=False)
+        pytest.fail("\n".join(findings_in_words(failures)).strip(), pytrace=False)
     if outcome.status == "skipped":
         pytest.skip(outcome.reason)
     if outcome.status == "error":

@@ -12,6 +12,7 @@ from zoo.testing import CheckFailed, SpecError, check_forward, check_model
 from zoo.testing.checks.table import CHECKS
 from zoo.testing.engine import Check, NotApplicable, chosen_checks, outcome_of
 from zoo.testing.finding import KINDS, Finding
+from zoo.testing.folding import EVERYWHERE, EXPLAINS
 from zoo.testing.guard import fingerprint, generators, settings
 from zoo.testing.page import matrix_html, page
 from zoo.testing.report import CAUSES, SYMPTOMS, Outcome, Report
@@ -20,7 +21,7 @@ from zoo.testing.subject import Subject
 
 def finding(kind="crash", severity="fail", **more):
     said = {"where": "a.b", "evidence": "seen <it>", "explanation": "why", "fix": "do"}
-    return Finding(kind=kind, severity=severity, **said, **more)
+    return Finding(kind=kind, severity=severity, **(said | more))
 
 
 class Raises(Classifier):
@@ -153,6 +154,91 @@ def test_a_report_in_words_names_what_was_not_tried():
     for line in ("m.py:3 x = 1", "seen <it>", "why", "do", "again: a"):
         assert line in text
     assert "not tried (1):\n  y: no <loss>" in text
+
+
+def test_checks_that_are_not_tried_for_one_reason_share_a_line():
+    skipped = [
+        Outcome(check=name, status="skipped", reason=reason)
+        for name, reason in (("a", "no loss"), ("b", "no mask"), ("c", "no loss"))
+    ]
+    assert str(Report(name="Net", outcomes=tuple(skipped))).endswith(
+        "not tried (3):\n  a, c: no loss\n  b: no mask"
+    )
+
+
+FOLDED = {
+    "the mode of a layer in a list": (("unregistered", ""), ("train-eval", ""), True),
+    "rows that such a layer joins": (
+        ("unregistered", "a"),
+        ("batch-leak", "(unregistered BatchNorm2d)"),
+        True,
+    ),
+    "the module around the list": (("unregistered", "a.b"), ("dtype", "a"), True),
+    "a module in it": (("unregistered", "a"), ("dtype", "a.b"), True),
+    "the dtype of another module": (("unregistered", "a"), ("dtype", "b"), False),
+    "a module whose name begins alike": (("unregistered", "a"), ("dtype", "ab"), False),
+    "a registered module beside a list of the model": (("unregistered", ""), ("dtype", "a"), False),
+    "noise, wherever it shows": (("eval-noise", "a"), ("batch-leak", "b"), True),
+    "a leak is not noise": (("eval-noise", ""), ("causal-leak", ""), False),
+    "a failure to learn": (("wrong-gradient", "a.b"), ("not-learning", ""), True),
+}
+
+
+@pytest.mark.parametrize(("cause", "finding_", "folds"), FOLDED.values(), ids=FOLDED)
+def test_what_follows_from_a_failure_is_marked_and_stands_behind(cause, finding_, folds):
+    one = Outcome(check="x", status="found", findings=(finding(cause[0], where=cause[1]),))
+    two = Outcome(check="y", status="found", findings=(finding(finding_[0], where=finding_[1]),))
+    third = Outcome(check="z", status="found", findings=(finding("range"),))
+    made = Report(name="Net", outcomes=(one, two, third))
+    assert len(made.failures) == 3
+    assert sum(bool(f.because) for f in made.findings) == folds
+    assert not made.findings[0].because and made.findings[0].kind == cause[0]
+    assert bool(made.findings[-1].because) == folds
+    said = f"follows from 1, mend it and run again: {finding_[0]}"
+    assert (said in str(made)) == folds
+    assert ("1 more that follows" in str(made)) == folds
+
+
+def test_nothing_follows_from_what_is_not_certain():
+    made = report(finding("eval-noise", "warn"), finding("batch-leak", "warn", where=""))
+    assert not any(f.because for f in made.findings)
+
+
+def test_one_bug_in_numbered_layers_is_told_once_with_its_places():
+    made = report(*(finding("init", where=f"blocks.{i}.mlp") for i in range(3)), finding("init"))
+    assert [f.because for f in made.findings] == [
+        "",
+        "",
+        "init at blocks.0.mlp",
+        "init at blocks.0.mlp",
+    ]
+    assert "also:  the same at blocks.1.mlp, blocks.2.mlp" in str(made)
+    assert "the same at blocks.1.mlp, blocks.2.mlp" in page([made])
+    assert "2 fail, 2 more that follow" in str(made)
+    assert "follows from" not in str(made)
+
+
+def test_other_lines_or_other_advice_at_numbered_layers_are_other_bugs():
+    lines = [finding("init", where=f"blocks.{i}", line=f"m.py:{i} x") for i in range(2)]
+    advice = [finding("mask", where=f"blocks.{i}", fix=fix) for i, fix in enumerate("ab")]
+    assert not any(f.because for f in report(*lines, *advice).findings)
+
+
+def test_what_two_checks_see_in_one_line_is_told_once():
+    same = finding("wrong-gradient", line="m.py:3 F.backward")
+    outcomes = [Outcome(check=c, status="found", findings=(replace_check(same, c),)) for c in "xy"]
+    made = Report(name="Net", outcomes=tuple(outcomes))
+    assert [f.because for f in made.findings] == ["", "wrong-gradient at a.b"]
+    assert "follows from 1, mend it and run again: wrong-gradient at a.b (y)" in str(made)
+
+
+def replace_check(given, check):
+    return dataclasses.replace(given, check=check)
+
+
+def test_what_explains_and_what_is_explained_are_kinds():
+    assert set(EXPLAINS) | {k for kinds in EXPLAINS.values() for k in kinds} <= set(KINDS)
+    assert set(EVERYWHERE) <= set(EXPLAINS)
 
 
 def test_a_report_is_plain_data():
