@@ -94,6 +94,31 @@ def test_a_mask_that_the_model_makes_of_the_ids(right: bool, said: list[Any]) ->
     assert told("padding", spec) == said
 
 
+class Ends(nn.Module):
+    """A mean over the last positions, as many as are not the padding id."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(11, 4)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        count = (input_ids != 0).sum(1, keepdim=True)
+        real = (torch.arange(input_ids.shape[1]).flip(0) < count)[..., None]
+        return (self.embed(input_ids) * real).sum(1) / count
+
+
+@pytest.mark.parametrize(("padded", "severity"), [(False, "warn"), (True, "fail")])
+def test_ids_that_are_hidden_on_the_left_alone_fail_where_they_are_padded_on_the_right(
+    padded: bool, severity: str
+) -> None:
+    def ids(size: int) -> dict[str, Tensor]:
+        x = torch.randint(1, 11, (size, 6))
+        return {"input_ids": x * (torch.arange(6) < (4 if padded else 6))}
+
+    spec = ModelSpec(build=Ends, batch=ids, tokens="input_ids", pad_id=0)
+    assert [f.severity for f in findings("padding", spec)] == [severity]
+
+
 @pytest.mark.parametrize(("ignore", "kinds"), [(True, []), (False, ["loss-ignored"])])
 def test_a_loss_that_counts_padding_is_stopped(ignore: bool, kinds: list[str]) -> None:
     spec = encoder(task="masked_tokens", labels="labels", ignore_index=-100)

@@ -42,6 +42,22 @@ class Standardised(Plain):
         return self.lin((x - x.mean(-1, keepdim=True)) / x.std(-1, keepdim=True))
 
 
+class Unit(Plain):
+    """Rows of length 1, whose length is zero for zeros as long as the bias is as it was born."""
+
+    def __init__(self, train_mode=False, biased=True):
+        super().__init__()
+        self.lin, self.train_mode = nn.Linear(4, 5, bias=biased), train_mode
+        if biased:
+            nn.init.zeros_(self.lin.bias)
+
+    def forward(self, x):
+        if self.train_mode and self.training:
+            raise ValueError("sequences of 4 cannot be masked by 10")
+        x = self.lin(x)
+        return x / x.norm(dim=-1, keepdim=True)
+
+
 class RootOfZero(Plain):
     def forward(self, x):
         return self.lin(x * 0).sub(self.lin.bias).pow(2).sum(-1, keepdim=True).sqrt()
@@ -112,6 +128,7 @@ def test_a_sound_module_passes(model):
         (spec(Plain, loss=lambda o, b: o @ o), "forward", "crash", "raised RuntimeError"),
         (spec(SoftmaxByHand), "extremes", "non-finite", "infinity by infinity"),
         (spec(Standardised), "extremes", "non-finite", "equal numbers everywhere"),
+        (spec(lambda: Unit(biased=False)), "extremes", "non-finite", "x of zeros"),
         (spec(Softmaxed, output_kind="logits"), "output", "range", "is a softmax"),
         (spec(Plain, output_kind="probabilities"), "output", "range", "lie between"),
         (spec(Plain, output_kind="unit"), "output", "range", "length 1"),
@@ -137,3 +154,14 @@ def test_a_saboteur_is_stopped(model, check, kind, said):
 def test_the_line_of_the_gradient_that_is_not_finite_is_told():
     (found,) = check_model(spec(RootOfZero), only=("forward",)).failures
     assert ".sqrt()" in found.line
+
+
+def test_nan_that_is_there_until_a_bias_moves_is_a_warning():
+    report = check_model(spec(Unit), only=("extremes",))
+    assert [f.severity for f in report.findings] == ["warn"]
+
+
+def test_a_model_that_does_not_run_in_train_mode_breaks_no_check():
+    report = check_model(spec(lambda: Unit(train_mode=True)), skip=("compile",))
+    assert [(o.check, o.reason) for o in report.outcomes if o.status == "error"] == []
+    assert report.failures

@@ -215,11 +215,11 @@ def gradients(
     subject: Subject, through: frozenset[int]
 ) -> tuple[dict[str, Tensor | None], Draws] | None:
     """Take the loss's gradients in train mode, with some draws let through."""
-    bench = subject.bench(train=True)
-    batch = bench.batch(max(3, subject.spec.min_batch_train or 2))
     draws = Draws(through)
-    own = {n: p for n, p in bench.module.named_parameters() if p.requires_grad}
     try:
+        bench = subject.bench(train=True)
+        batch = bench.batch(max(3, subject.spec.min_batch_train or 2))
+        own = {n: p for n, p in bench.module.named_parameters() if p.requires_grad}
         with draws:
             value = bench.loss(batch)
         found = torch.autograd.grad(value.sum(), list(own.values()), allow_unused=True)
