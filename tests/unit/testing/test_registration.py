@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from zoo.testing.checks.registration_walk import hidden_things, leaves_of
+from zoo.testing.checks.registration_walk import Hidden, hidden_things, leaves_of
+from zoo.testing.checks.registration_words import registering
 from zoo.testing.engine import check_model
 from zoo.testing.spec import ModelSpec, Trainer
 
@@ -204,12 +205,12 @@ def test_what_is_hidden_fails(name):
 
 WORDS = {
     "layers in a list": "4 tensors that ask for a gradient are reached by the backward pass in "
-    "self.more[0] (a list)",
+    "self.more (a list of 2 Linear)",
     "a layer in a closure": "in self.activation closes over layer (a function's closure)",
     "a parameter times two": "in self.scale (a plain attribute)",
     "a layer that forward builds": "made anew in every forward pass",
     "an optimizer of the head": "2 of 4 parameters that ask for a gradient and get one: body",
-    "dropout in a list": "Dropout in self.drops[0] (a list) runs in train mode after model.eval()",
+    "dropout in a list": "Dropout in self.drops (a list of 1 Dropout) runs in train mode after",
 }
 
 
@@ -217,6 +218,42 @@ WORDS = {
 def test_a_finding_says_where_the_thing_is_kept(name):
     found = check_model(BROKEN[name][0], only=["registration"]).failures[0]
     assert WORDS[name] in found.evidence
+
+
+CHANGES = {
+    "layers in a list": ("self.more = [nn.Linear", "self.more = nn.ModuleList(self.more) at the"),
+    "dropout in a list": ("self.drops = [nn.Drop", "self.drops = nn.ModuleList(self.drops) at"),
+    "a tensor that asks for a gradient": (
+        "self.scale = torch.ones(6, requires_grad=True)",
+        "self.scale = nn.Parameter(self.scale.detach()) at the end of __init__",
+    ),
+    "a parameter times two": ("self.scale = nn.Parameter(torch.ones(6)) * 2", "hold modules in"),
+    "layers in a list in a dict": ('self.kept = {"more": self.more}', "hold modules in nn.Module"),
+    "a layer in a closure": ("self.activation = lambda x", "hold modules in nn.ModuleList"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_finding_names_the_line_that_made_the_thing_and_the_one_that_registers_it(name):
+    (found,) = check_model(BROKEN[name][0], only=["registration"]).failures
+    line, fix = CHANGES[name]
+    assert found.line.startswith("test_registration.py:") and line in found.line
+    assert found.fix.startswith(fix)
+
+
+KEPT = {
+    "a dict by name": ("layers['a']", "a dict", nn.Tanh(), "self.layers = nn.ModuleDict("),
+    "a dict by number": ("layers[0]", "a dict", nn.Tanh(), "hold modules in"),
+    "a tuple": ("layers[0]", "a tuple", nn.Tanh(), "self.layers = nn.ModuleList(self.layers)"),
+    "a set": ("layers[0]", "a set", nn.Tanh(), "hold modules in"),
+    "leaves in a list": ("w[0]", "a list", torch.ones(1), "self.w = nn.ParameterList(self.w)"),
+}
+
+
+@pytest.mark.parametrize(("attribute", "holder", "thing", "fix"), KEPT.values(), ids=KEPT)
+def test_a_change_fits_what_holds_the_thing(attribute, holder, thing, fix):
+    held = Hidden("", attribute, holder, thing, attribute.partition("[")[0])
+    assert registering([held]).startswith(fix)
 
 
 def test_a_walk_finds_modules_but_not_registered_ones():

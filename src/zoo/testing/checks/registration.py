@@ -19,15 +19,11 @@ from torch.overrides import TorchFunctionMode
 from zoo.testing.blame import user_line
 from zoo.testing.checks.registration_optimizer import optimizer_findings
 from zoo.testing.checks.registration_walk import Hidden, hidden_things, leaves_of
+from zoo.testing.checks.registration_words import kept_in, made_at, registering
 from zoo.testing.engine import Check, NotApplicable
 from zoo.testing.finding import Finding
 from zoo.testing.subject import Subject
 from zoo.testing.trees import tensors
-
-FIX_LIST = (
-    "hold modules in nn.ModuleList or nn.ModuleDict and tensors in nn.Parameter, set on self in "
-    "__init__ under a name of their own"
-)
 
 
 @dataclass
@@ -132,13 +128,16 @@ def check_registration(subject: Subject) -> Iterable[Finding]:
     except Exception as error:
         raise NotApplicable(f"train mode does not run: {type(error).__name__}") from error
     hidden = hidden_things(found.module)
-    yield from unregistered(subject, found, hidden)
-    yield from deaf_layers(subject, hidden)
+    told: set[tuple[str, str]] = set()
+    yield from unregistered(found, hidden, told)
+    yield from deaf_layers(subject, hidden, told)
     yield from optimizer_findings(subject, found.module, found.all)
 
 
-def unregistered(subject: Subject, found: Leaves, hidden: list[Hidden]) -> Iterable[Finding]:
-    """Report leaves that are no parameters."""
+def unregistered(
+    found: Leaves, hidden: list[Hidden], told: set[tuple[str, str]]
+) -> Iterable[Finding]:
+    """Report leaves that are no parameters; note in `told` which attributes hold them."""
     registered = {id(p) for p in found.module.parameters()}
     names = named_leaves(hidden)
     groups: dict[tuple[str, str], list[tuple[Tensor, str, Hidden | None]]] = {}
@@ -154,9 +153,11 @@ def unregistered(subject: Subject, found: Leaves, hidden: list[Hidden]) -> Itera
         if again and key not in found.outputs and held is None:
             what = "loss"
         where = held.owner if held is not None else use.path
+        if held is not None and what == "kept":
+            told.add((held.owner, held.root))
         groups.setdefault((what, where), []).append((x, use.line, held))
     for (what, where), items in groups.items():
-        yield leaf_finding(what, where, items)
+        yield leaf_finding(found.module, what, where, items)
 
 
 def named_leaves(hidden: list[Hidden]) -> dict[int, Hidden]:
@@ -170,7 +171,9 @@ def named_leaves(hidden: list[Hidden]) -> dict[int, Hidden]:
     return found
 
 
-def leaf_finding(what: str, where: str, items: list[tuple[Tensor, str, Hidden | None]]) -> Finding:
+def leaf_finding(
+    module: nn.Module, what: str, where: str, items: list[tuple[Tensor, str, Hidden | None]]
+) -> Finding:
     """Put leaves that are not registered into words."""
     x, line, _ = items[0]
     size = "x".join(map(str, x.shape)) or "scalar"
@@ -190,24 +193,26 @@ def leaf_finding(what: str, where: str, items: list[tuple[Tensor, str, Hidden | 
             "at every call; the optimizer never sees it, so it never learns",
             fix="build it once in __init__ and set it on self; forward only calls it",
         )
-    kept = sorted({f"self.{h.attribute} ({h.holder})" for _, _, h in items if h is not None})
-    place = f" in {', '.join(kept[:3])}" if kept else ""
+    held = list({id(h.thing): h for _, _, h in items if h is not None}.values())
+    place = f" in {kept_in(held)}" if held else ""
     return Finding(
         kind="unregistered",
         severity="warn" if what == "loss" else "fail",
         where=where,
-        line=line,
+        line=(made_at(module, held[0]) if held else "") or line,
         evidence=f"{many} reached by the backward pass{place}, but no part of parameters()",
         explanation="what parameters() does not list is not given to the optimizer, not saved in "
         "state_dict(), not moved by .to() and not switched by train() and eval()",
-        fix=FIX_LIST
+        fix=registering(held)
         if what == "kept"
         else "give the loss's own parameters to the optimizer, or "
         "make the loss a part of the model",
     )
 
 
-def deaf_layers(subject: Subject, hidden: list[Hidden]) -> Iterable[Finding]:
+def deaf_layers(
+    subject: Subject, hidden: list[Hidden], told: set[tuple[str, str]]
+) -> Iterable[Finding]:
     """Report layers that eval() does not reach although forward runs them."""
     if not any(isinstance(h.thing, nn.Module) for h in hidden):
         return
@@ -234,16 +239,24 @@ def deaf_layers(subject: Subject, hidden: list[Hidden]) -> Iterable[Finding]:
             subject.call(module, subject.batch(3))
     finally:
         handle.remove()
-    for held in {id(h.thing): h for h in called}.values():
+    groups: dict[tuple[str, str], dict[int, Hidden]] = {}
+    for held in called:
+        if (held.owner, held.root) in told:
+            continue  # its parameters were told: the same cause
+        groups.setdefault((held.owner, held.root), {})[id(held.thing)] = held
+    for (owner, _), group in groups.items():
+        kept = list(group.values())
+        kinds = " and ".join(sorted({type(h.thing).__name__ for h in kept}))
         yield Finding(
             kind="unregistered",
             severity="fail",
-            where=held.owner,
-            evidence=f"{type(held.thing).__name__} in self.{held.attribute} ({held.holder}) runs "
-            "in train mode after model.eval()",
+            where=owner,
+            line=made_at(module, kept[0]),
+            evidence=f"{kinds} in {kept_in(kept)} {'runs' if len(kept) == 1 else 'run'} in train "
+            "mode after model.eval()",
             explanation="train(), eval(), to() and state_dict() do not reach a layer that is not "
             "registered",
-            fix=FIX_LIST,
+            fix=registering(kept),
         )
 
 

@@ -19,6 +19,7 @@ class Hidden:
     attribute: str  # "heads[1]"
     holder: str  # "a list", "a tuple", "a plain attribute" ...
     thing: Any
+    root: str = ""  # the name on self: "heads"
 
 
 def hidden_things(module: nn.Module) -> list[Hidden]:
@@ -32,7 +33,7 @@ def hidden_things(module: nn.Module) -> list[Hidden]:
                 continue
             for attribute, holder, thing in things(value, name, "a plain attribute", DEPTH):
                 if id(thing) not in known:
-                    found.append(Hidden(path, attribute, holder, thing))
+                    found.append(Hidden(path, attribute, holder, thing, name))
     return list({id(h.thing): h for h in reversed(found)}.values())[::-1]
 
 
