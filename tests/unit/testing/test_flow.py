@@ -170,6 +170,51 @@ class Average(nn.Module):
         return y - self.mean.detach()
 
 
+class Experts(nn.Module):
+    """Each row is answered by the expert that it likes best, among the first few."""
+
+    def __init__(self, number, asked):
+        super().__init__()
+        self.ask, self.asked = nn.Linear(5, number), asked
+        self.all = nn.ModuleList(nn.Linear(5, 3) for _ in range(number))
+
+    def forward(self, x):
+        weight, best = self.ask(x).softmax(-1).max(-1)
+        y = x.new_zeros(len(x), 3)
+        for i, expert in enumerate(self.all[: self.asked]):
+            rows = (best == i).nonzero()[:, 0]
+            if len(rows):
+                y = y.index_add(0, rows, expert(x[rows]) * weight[rows, None])
+        return y
+
+
+class Grown(nn.Module):
+    def __init__(self, now):
+        super().__init__()
+        self.stages = nn.ModuleList(nn.Linear(5, 5) for _ in range(2))
+        self.head, self.now = nn.Linear(5, 3), now
+
+    def forward(self, x):
+        for stage in self.stages[: self.now]:
+            x = x + stage(x)
+        return self.head(x)
+
+
+class BothWays(nn.Module):
+    def __init__(self, both):
+        super().__init__()
+        self.rnn, self.both = nn.GRU(3, 4, batch_first=True, bidirectional=True), both
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x):
+        _, last = self.rnn(x)
+        return self.head(torch.cat([last[0], last[1 if self.both else 0]], -1))
+
+
+def series(size):
+    return {"x": torch.randn(size, 5, 3)}
+
+
 def frozen_body():
     net = Net()
     net.body.requires_grad_(False)
@@ -203,6 +248,9 @@ def findings(given):
 SOUND = {
     "two branches": spec(Net),
     "without a loss": spec(Net, None),
+    "experts that are all asked": spec(lambda: Experts(4, 4)),
+    "a list that grows as training goes on": spec(lambda: Grown(2)),
+    "both ways": ModelSpec(build=lambda: BothWays(True), batch=series),
     "a last layer that begins at zero": spec(ZeroHead),
     "attention with a bias of its keys": spec(Attention),
     "a bias before batch norm": spec(BeforeNorm, min_batch_train=2),
@@ -222,6 +270,18 @@ BROKEN = {
     "a branch whose result is lost": (spec(ThrownAway), "fail", "unused-parameter", "side"),
     "a parameter that is not added": (spec(NotAdded), "fail", "unused-parameter", ""),
     "a last block left out": (spec(LastLeftOut), "fail", "unused-parameter", "blocks.3"),
+    "the last of several experts": (
+        spec(lambda: Experts(4, 3)),
+        "fail",
+        "unused-parameter",
+        "all.3",
+    ),
+    "one way of two": (
+        ModelSpec(build=lambda: BothWays(False), batch=series),
+        "fail",
+        "unused-parameter",
+        "rnn",
+    ),
     "a branch that an option asks for": (spec(ByOption), "warn", "unused-parameter", "side"),
     "a branch that a base class reads": (spec(Forgotten), "warn", "unused-parameter", "side"),
     "a branch that is cut": (spec(Detached), "fail", "detached", ""),

@@ -140,6 +140,18 @@ def test_an_input_that_changes_nothing_is_named() -> None:
     assert not findings("inputs_matter", takes("all, kind"))
 
 
+class Cancels(Takes):
+    """Adds the same number to all that a softmax compares: it changes the last digits alone."""
+
+    def forward(self, x: Tensor, kind: Tensor) -> Tensor:
+        return (self.body(x) + self.kinds(kind)[:, :1]).softmax(-1)
+
+
+def test_an_input_that_cancels_is_named() -> None:
+    spec = ModelSpec(build=lambda: Cancels("all"), batch=both)
+    assert told("inputs_matter", spec) == [("ignored-input", "fail", "kind")]
+
+
 def test_a_feature_that_changes_nothing_is_named() -> None:
     (found,) = findings("inputs_covered", takes("kind"))
     assert (found.kind, found.severity, found.where) == ("ignored-input", "fail", "x")

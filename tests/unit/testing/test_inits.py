@@ -66,6 +66,21 @@ def cloned():
     return [one, copy.deepcopy(one), copy.deepcopy(one)]
 
 
+def filled(inputs, outputs):
+    layer = nn.Linear(inputs, outputs)
+    nn.init.constant_(layer.weight, 1 / inputs)
+    return layer
+
+
+class Bare(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = (nn.Parameter(torch.zeros(6, 6)) for _ in range(2))
+
+    def forward(self, input):
+        return torch.tanh(input @ self.one) @ self.two
+
+
 def spec(build):
     return ModelSpec(
         build=build,
@@ -98,6 +113,10 @@ BROKEN = {
     "far too small": lambda: net(lambda w: nn.init.normal_(w, std=1e-5)),
     "all zero": lambda: net(nn.init.zeros_),
     "all one number": lambda: net(lambda w: nn.init.constant_(w, 0.1)),
+    "one number before a nonlinearity": lambda: nn.Sequential(
+        nn.Linear(6, 8), filled(8, 8), nn.GELU(), nn.Linear(8, 6)
+    ),
+    "zeros in all bare matrices": Bare,
     "copies side by side": lambda: Side(cloned()),
 }
 
@@ -105,6 +124,10 @@ BROKEN = {
 @pytest.mark.parametrize("build", BROKEN.values(), ids=BROKEN)
 def test_a_bad_beginning_is_stopped(build):
     assert found(build)[0] == ("init", "fail")
+
+
+def test_a_mean_at_the_end_is_only_told():
+    assert found(lambda: nn.Sequential(nn.Linear(6, 8), filled(8, 6))) == [("init", "warn")]
 
 
 def test_a_model_without_parameters_has_no_beginning():

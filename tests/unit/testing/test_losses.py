@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from zoo.testing.checks.losses import check_loss
-from zoo.testing.engine import NotApplicable
+from zoo.testing.engine import NotApplicable, check_model
 from zoo.testing.spec import ModelSpec
 from zoo.testing.subject import Subject
 
@@ -270,3 +270,45 @@ def test_pairs_are_pulled_together_both_ways(loss, wanted):
 def test_without_a_loss_there_is_nothing_to_say():
     with pytest.raises(NotApplicable, match="no loss"):
         found(ModelSpec(build=lambda: Answer(2, same), batch=classes))
+
+
+FAR = {
+    "cross entropy": (F.cross_entropy, False),
+    "the logarithm of a softmax": (lambda o, y: F.nll_loss(o.softmax(-1).log(), y), True),
+    "a softmax by hand": (
+        lambda o, y: F.nll_loss((o.exp() / o.exp().sum(-1, keepdim=True)).log(), y),
+        True,
+    ),
+    "the logarithm of a softmax by torch": (
+        lambda o, y: F.nll_loss(F.log_softmax(o, -1), y),
+        False,
+    ),
+    "the logarithm of a sigmoid": (
+        lambda o, y: -torch.where(one_hot(y) > 0, o.sigmoid(), (-o).sigmoid()).log().mean(),
+        True,
+    ),
+    "binary with logits": (
+        lambda o, y: F.binary_cross_entropy_with_logits(o, one_hot(y).to(o.dtype)),
+        False,
+    ),
+    "torch's soft margin, which overflows itself": (
+        lambda o, y: F.soft_margin_loss(o, (2 * one_hot(y) - 1).to(o.dtype)),
+        False,
+    ),
+}
+
+
+def one_hot(labels):
+    return F.one_hot(labels, 4)
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_a_cross_entropy_is_finite_for_logits_far_apart(name):
+    loss, bad = FAR[name]
+    spec = ModelSpec(
+        build=lambda: nn.Linear(5, 4),
+        batch=lambda n: {"input": torch.randn(n, 5), "labels": torch.randint(4, (n,))},
+        loss=lambda o, b: loss(o, b["labels"]),
+    )
+    kinds = [f.kind for f in check_model(spec, only=("loss",)).failures]
+    assert kinds == (["non-finite"] if bad else [])

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from torch import nn
 
@@ -9,8 +10,11 @@ from zoo.testing.checks.flow_code import reads_attribute
 from zoo.testing.checks.flow_runs import Seen
 from zoo.testing.checks.slopes_events import code_owner
 from zoo.testing.finding import Finding, Severity
+from zoo.testing.stress import Bench, put_weights
 from zoo.testing.subject import Subject
+from zoo.testing.trees import tensors
 
+ASKED = 24  # runs
 CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.Sequential, nn.ParameterList, nn.ParameterDict)
 
 
@@ -33,6 +37,34 @@ def unused(subject: Subject, module: nn.Module, names: set[str], seen: Seen) -> 
             units.setdefault(unit_of(name, module, names, seen), []).append(name)
     for unit, members in units.items():
         yield from unused_unit(subject, module, unit, members, seen)
+    yield from unread_direction(module, names, seen)
+
+
+def unread_direction(module: nn.Module, names: set[str], seen: Seen) -> Iterable[Finding]:
+    """Report a direction of a recurrent layer whose every weight is dead, while the other lives."""
+    for path, part in module.named_modules():
+        if not isinstance(part, nn.RNNBase) or not part.bidirectional or not part.bias:
+            continue
+        stem = f"{path}." if path else ""
+        last = f"_l{part.num_layers - 1}"
+        ways = {
+            word: [f"{stem}{kind}{last}{end}" for kind in ("weight_ih", "bias_ih", "bias_hh")]
+            for word, end in (("backward", "_reverse"), ("forward", ""))
+        }
+        for word, other in (("backward", "forward"), ("forward", "backward")):
+            if set(ways[word]) <= names and set(ways[other]) <= seen.alive:
+                yield Finding(
+                    kind="unused-parameter",
+                    severity="fail",
+                    where=path,
+                    evidence=f"over {seen.runs} runs in train and eval mode the weights and biases "
+                    f"of the {word} direction of {path or 'the layer'} have a gradient of exactly "
+                    f"0 and do not move the output; those of the {other} direction do",
+                    explanation=f"what the {word} direction computes is thrown away: of the last "
+                    "state or the output only the other half is read",
+                    fix="join both directions: torch.cat([h_n[-2], h_n[-1]], -1), or all features "
+                    "of the output; or build the layer with bidirectional=False",
+                )
 
 
 def unit_of(name: str, module: nn.Module, names: set[str], seen: Seen) -> str:
@@ -94,6 +126,11 @@ def judged_unit(
         return "fail", "its result is thrown away"
     if skipped_in_line(module, unit, seen):
         return "fail", "the others of its list run at every call"
+    if never_asked(subject, module, unit):
+        return "fail", (
+            f"in {ASKED} runs with other weights the others of its list do run, on other numbers "
+            "of rows each time: they are chosen by the data, and this one never is"
+        )
     spec = subject.spec
     extra = (spec.step, spec.reset, spec.loss, spec.output)
     if reads_attribute(module, owner, attribute, extra):
@@ -105,6 +142,50 @@ def like_others(members: list[str], seen: Seen) -> bool:
     """Say whether parameters of the same name in other layers are alive."""
     alive = {re.sub(r"\d+", "#", name) for name in seen.alive}
     return all(re.sub(r"\d+", "#", name) in alive for name in members)
+
+
+def never_asked(subject: Subject, module: nn.Module, unit: str) -> bool:
+    """Say whether a list's other modules are chosen by the data, and this one never is."""
+    holder, _, key = unit.rpartition(".")
+    line = module.get_submodule(holder)
+    if not isinstance(line, nn.ModuleList) or not key.isdigit() or subject.large():
+        return False
+    others = {str(n) for n, m in enumerate(line) if type(m) is type(line[int(key)])} - {key}
+    ran: dict[str, list[tuple[int, ...]]] = {}
+    try:
+        for seed in range(ASKED):
+            bench = subject.bench(train=seed % 2 == 1)
+            if bench.kind != "strong":
+                return False
+            put_weights(bench.module, strong=True, seed=100 + seed)
+            here = entered(bench, holder, seed)
+            if key in here:
+                return False
+            for name in others & set(here):
+                ran.setdefault(name, []).append(here[name])
+    except Exception:
+        return False
+    often = {n for n, shapes in ran.items() if 4 * len(shapes) >= ASKED and len(set(shapes)) > 1}
+    return len(others) > 1 and often == others
+
+
+def entered(bench: Bench, holder: str, seed: int) -> dict[str, tuple[int, ...]]:
+    """Give the shape that each module of a list was first called with."""
+    found: dict[str, tuple[int, ...]] = {}
+    handles = []
+
+    def note(name: str, inputs: Any) -> None:
+        shapes = [tuple(x.shape) for x in tensors(inputs).values()]
+        found.setdefault(name, shapes[0] if shapes else ())
+
+    for name, part in bench.module.get_submodule(holder).named_children():
+        handles.append(part.register_forward_pre_hook(lambda _, x, name=name: note(name, x)))
+    try:
+        bench(bench.batch(max(16, bench.subject.spec.min_batch_train or 2), seed), seed)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
 
 
 def skipped_in_line(module: nn.Module, unit: str, seen: Seen) -> bool:

@@ -49,7 +49,7 @@ def alike_rows(subject: Subject) -> Iterator[Finding]:
     value = begun[names[0]]
     yield Finding(
         kind="init",
-        severity="fail" if stay else "warn",
+        severity="fail" if stay or one_number_inside(subject, names[0]) else "warn",
         where=where,
         evidence=f"all {value.shape[0]} units of {names[0]!r} begin with the same weights "
         f"({worded(value)})"
@@ -63,6 +63,33 @@ def alike_rows(subject: Subject) -> Iterator[Finding]:
         "for ever",
         fix="initialise the weights at random",
     )
+
+
+def one_number_inside(subject: Subject, name: str) -> bool:
+    """Say whether a weight holds one number only, and something that bends comes after it.
+
+    A last linear layer may begin as a mean (of a series, say); in front of a nonlinearity all
+    units are one function of one number, the sum of the inputs.
+    """
+    module = subject.fresh(train=False)
+    weight = dict(module.named_parameters())[name]
+    part = module.get_submodule(name.rpartition(".")[0])
+    rows = flat(weight)
+    few = len(rows) < 4 or rows.shape[1] < 4 or getattr(part, "groups", 1) != 1
+    if few or not constant(rows) or subject.large() or subject.spec.batch is None:
+        return False
+    begun = weight.detach().clone()
+    try:
+        found = []
+        for factor in (1.0, 2.0, 3.0):
+            with torch.no_grad():
+                weight.copy_(begun * factor)
+                found.append(subject.main(subject.call(module, subject.batch(6))).double())
+    except Exception:
+        return False
+    one, two, three = found
+    size = float((two - one).abs().max())
+    return size > 0 and float((three - 2 * two + one).abs().max()) > 1e-2 * size
 
 
 def flat_tables(subject: Subject) -> Iterator[Finding]:

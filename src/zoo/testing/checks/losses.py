@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.testing.checks.losses_count import ignored
+from zoo.testing.checks.losses_far import far
 from zoo.testing.checks.losses_input import wrong_input
 from zoo.testing.checks.losses_pairs import pairs
 from zoo.testing.checks.losses_rows import broadcast
@@ -33,7 +34,7 @@ def check_loss(subject: Subject) -> Iterator[Finding]:
     if any(one.severity == "fail" for one in first):
         return
     view = make_view(subject)
-    for part in (constant, sign, wrong_input, broadcast, ignored, scale, pairs):
+    for part in (constant, sign, wrong_input, broadcast, ignored, scale, pairs, far):
         found = list(part(view))
         yield from found
         if any(one.severity == "fail" for one in found):

@@ -80,6 +80,37 @@ def check_forward(subject: Subject) -> Iterable[Finding]:
         yield from found
         if found:
             return
+    yield from always_nan(subject)
+
+
+def always_nan(subject: Subject) -> Iterator[Finding]:
+    """Find a number beside the output that is NaN for every batch: a metric, a part of a loss."""
+    never: set[str] | None = None
+    try:
+        for seed in range(3):
+            module = subject.fresh(train=bool(seed % 2))
+            batch = subject.batch(max(4, subject.spec.min_batch_train or 1), seed)
+            with torch.no_grad():
+                every = subject.outputs(subject.call(module, batch))
+            here = {n for n, x in every.items() if x.numel() and not x.dim() and bad(x)}
+            never = here if never is None else never & here
+            if not never:
+                return
+    except Exception:
+        return  # sizes are another check's
+    place = first_bad(subject, module, batch)
+    yield Finding(
+        kind="non-finite",
+        severity="fail",
+        where=place.where,
+        line=place.line,
+        evidence=f"the output {min(never or {''})!r} is NaN for each of 3 ordinary batches, in "
+        f"train and in eval mode; it begins at {place.name or 'an op'} in {place}",
+        explanation="a number that is never one says nothing, and makes NaN of all that is "
+        "computed from it",
+        fix="bound what goes into that op: 0 * log(0) is NaN, so (x + eps).log(), torch.xlogy or "
+        "torch.special.entr; an eps in divisions",
+    )
 
 
 def first_step(subject: Subject, module: nn.Module, batch: Any, train: bool) -> Iterator[Finding]:
