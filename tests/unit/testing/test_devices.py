@@ -45,6 +45,20 @@ class Indexed(Plain):
         return self.lin(x) + self.places(torch.arange(4)).sum(0)
 
 
+class Sent(Plain):
+    """What is made or kept on the host is sent to where the input is, in each way."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = torch.ones(4)
+
+    def forward(self, x):
+        x = x + self.table.to(x.device) * torch.ones(4).to(device=x.device, dtype=x.dtype)
+        x = x * torch.ones(4).to(x) * torch.ones(4).type_as(x)
+        wide = x.detach().cpu() * torch.arange(4)
+        return self.lin(x) + wide.to(x.device)
+
+
 class Promotes(Plain):
     def forward(self, x):
         return self.lin(x) * torch.ones(4, dtype=torch.float64, device=x.device)
@@ -54,8 +68,9 @@ def spec(build):
     return ModelSpec(build=build, batch=lambda size: {"x": torch.randn(size, 4)})
 
 
-def test_a_sound_module_passes():
-    report = check_model(spec(Plain), only=CHECKS)
+@pytest.mark.parametrize("build", [Plain, Sent])
+def test_a_sound_module_passes(build):
+    report = check_model(spec(build), only=CHECKS)
     assert report.findings == (), str(report)
     assert {o.status for o in report.outcomes} == {"passed"}
 

@@ -91,9 +91,13 @@ class Sides:
         else:
             side = self.host if call.name in FACTORIES else self.moved
         for x in tensors(call.result).values():
-            if not any(x is y for y in given):
+            # on one device .to(device) gives the same tensor, elsewhere another: this one is moved
+            same = any(x is y for y in given)
+            if not same or (side is self.moved and goes_there(call)):
                 (self.host if side is self.moved else self.moved).discard(id(x))
                 side.add(id(x))
+            elif side is self.host and call.name in ("cpu", "to"):
+                self.moved.discard(id(x))  # now on both sides
 
 
 FACTORIES = (
@@ -105,6 +109,12 @@ FACTORIES = (
 def goes(call: Call) -> bool:
     """Say whether a call is `to` with a device, or with a tensor that has one."""
     return call.name == "to" and any(is_place(x) for x in call.args[1:])
+
+
+def goes_there(call: Call) -> bool:
+    """Say whether a call moves a tensor, in any of the ways."""
+    said = call.name == "to" and call.kwargs.get("device") is not None
+    return said or goes(call) or call.name in ("type_as", "cuda")
 
 
 def is_place(value: Any) -> bool:
