@@ -84,7 +84,7 @@ class Sides:
         device = call.kwargs.get("device")
         if call.name in ("cpu", "from_numpy") or (device == "cpu" and isinstance(device, str)):
             side = self.host
-        elif device is not None or call.name in ("cuda", "type_as") or goes(call):
+        elif device is not None or call.name in ("cuda", "type_as") or goes(call) or says(call):
             side = self.moved
         elif given:
             side = self.host if all(id(x) in self.host for x in given) else self.moved
@@ -109,6 +109,11 @@ FACTORIES = (
 def goes(call: Call) -> bool:
     """Say whether a call is `to` with a device, or with a tensor that has one."""
     return call.name == "to" and any(is_place(x) for x in call.args[1:])
+
+
+def says(call: Call) -> bool:
+    """Say whether a call is told a device by place, as an operator of one's own may be."""
+    return any(isinstance(x, torch.device) for x in call.args)
 
 
 def goes_there(call: Call) -> bool:
