@@ -56,11 +56,27 @@ def test_a_model_that_may_see_the_future_is_not_asked() -> None:
     assert "may see the future" in outcome.reason
 
 
+LINES = {
+    "the mask lets one position too many through": ("off by one", ".tril(up)"),
+    "there is no causal mask": ("no causal mask", "masked_fill"),
+    "the mask is put on after the softmax": ("after softmax", "softmax"),
+    "hidden scores are -8, not minus infinity": ("soft", "masked_fill"),
+    "heads are merged without a transpose": ("heads", "y.reshape("),
+    "a mean over all positions is taken off": ("mean of all", "logits.mean(1"),
+}
+
+
+@pytest.mark.parametrize(("bug", "line"), LINES.values(), ids=LINES)
+def test_the_line_is_that_of_the_mask_where_a_mask_is_wrong(bug: str, line: str) -> None:
+    (found,) = findings("causality", decoder(bug))
+    assert line in found.line
+
+
 def test_the_finding_says_how_far_ahead_it_sees_and_keeps_the_picture() -> None:
     (found,) = findings("causality", decoder("off by one"))
-    assert "up to 2 ahead" in found.evidence  # two layers
+    assert "up to 2 ahead in all layers together, 1 ahead in layers.0 alone" in found.evidence
+    assert "the mask lets 1 position too many through" in found.fix
     assert len(found.data["matrix"]) == 7
-    assert "att" in found.line or "y = weights @ v" in found.line
 
 
 class Recurrent(nn.Module):

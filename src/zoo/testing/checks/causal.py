@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.testing.blame import Place
+from zoo.testing.checks.causal_words import ahead_at, mask_line, told
 from zoo.testing.checks.influence import Influence, alone, influence_of, told_of
 from zoo.testing.checks.influence_blame import blame_positions, owner
 from zoo.testing.checks.influence_tools import (
@@ -65,6 +66,7 @@ def future(rig: Rig, found: Influence, *, declared: bool) -> Iterator[Finding]:
     t, p, size = max(leaks, key=lambda leak: leak[2])
     place = blame_future(rig, found.name, p)
     ahead = max(p - t for t, p, _ in leaks)
+    here, line = closer(rig, found.name, place, p)
     possible = sum(t < p for t in range(found.matrix.shape[0] - surplus) for p in found.places)
     why = (
         "the author declared this input causal"
@@ -75,14 +77,14 @@ def future(rig: Rig, found: Influence, *, declared: bool) -> Iterator[Finding]:
         kind="causal-leak",
         severity="fail",
         where=owner(rig, place),
-        line=place.line if place else "",
+        line=line,
         evidence=(
             f"{found.name} was changed at position {p}, and the output at position {t} moved by "
             f"{size:.2g} of its scale; {len(leaks)} of {possible} pairs (earlier output, later "
-            f"input) leak, up to {ahead} ahead"
+            f"input) leak, {told(ahead, here, owner(rig, place))}"
         ),
         explanation=f"{why}; in generation the future is not there, so training measures nothing",
-        fix=advice(ahead, found, size, place),
+        fix=advice(here or ahead, found, size, place),
         data=found.picture(),
     )
 
@@ -92,6 +94,16 @@ def advice(ahead: int, found: Influence, size: float, place: Place | None) -> st
     name = place.name if place else ""
     if name in ("reshape", "view", "flatten", "transpose", "permute"):
         return "this reshape mixes positions with heads: transpose back to (b, t, h, d) first"
+    if name in ("mean", "sum", "std", "var", "var_mean", "amax", "max", "flip", "logsumexp"):
+        return (
+            f"this {name} runs over positions: take it over the features, or over earlier "
+            "positions alone (cumsum, cummax)"
+        )
+    if name.startswith("conv"):
+        return (
+            "pad the convolution on the left alone: F.pad(x, (dilation * (kernel_size - 1), 0)) "
+            "and padding=0"
+        )
     if ahead < found.length - 1 and ahead <= 2:
         return (
             f"the mask lets {ahead} position{'s' if ahead > 1 else ''} too many through: keep the "
@@ -115,6 +127,23 @@ def blame_future(rig: Rig, name: str, place: int) -> Place | None:
     other = {**one, name: changed_at(rig, name, one[name], axis, place)}
     length = one[name].shape[axis]
     return blame_positions(rig, one, other, length, lambda x, a: x.narrow(a, 0, place))
+
+
+def closer(rig: Rig, name: str, place: Place | None, at: int) -> tuple[int, str]:
+    """Say how far the guilty module alone looks ahead (0: unknown), and the line of its mask."""
+    axis = sequence_axis(rig, name)
+    if place is None or axis is None:
+        return 0, place.line if place else ""
+    one = full_mask(rig, rig.batch(rows(rig, name)))
+    length = one[name].shape[axis]
+    line = mask_line(rig, one, place, length)
+    if not place.where:
+        return 0, line
+    pairs = [
+        (one, {**one, name: changed_at(rig, name, one[name], axis, p)}, p)
+        for p in sorted({at, length - 1})
+    ]
+    return ahead_at(rig, place.where, pairs, length), line
 
 
 def rows(rig: Rig, name: str) -> int:

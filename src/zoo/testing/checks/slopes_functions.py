@@ -127,9 +127,21 @@ def probe_of_function(used: Used) -> Probe:
     def given() -> list[Any]:
         return [doubles[id(x)].clone() if id(x) in doubles else wide(x) for x in used.args]
 
-    names = [f"input {i}" for i, x in enumerate(used.args) if id(x) in doubles]
+    names = [input_name(used, i) for i, x in enumerate(used.args) if id(x) in doubles]
     at = list(doubles.values())
     return Probe(lambda: used.function.apply(*given()), names, at, [None] * len(at), torch.float64)
+
+
+def input_name(used: Used, number: int) -> str:
+    """Name an input as the Function's forward does: "input 0 (x)"."""
+    try:
+        forward = inspect.unwrap(used.function.forward)
+        names = list(inspect.signature(forward).parameters.values())
+    except (AttributeError, TypeError, ValueError):
+        return f"input {number}"
+    first = 0 if has_setup(used.function) else 1  # ctx
+    fixed = [p.name for p in names[first:] if p.kind is not inspect.Parameter.VAR_POSITIONAL]
+    return f"input {number} ({fixed[number]})" if number < len(fixed) else f"input {number}"
 
 
 def wide(x: Any) -> Any:
@@ -164,7 +176,10 @@ def judged(used: Used) -> Judged | None:
     bad = {probe.names[i]: s for i, s in each.items() if s.wrong()}
     if not bad:
         return None
+    right = [probe.names[i] for i, s in each.items() if not s.wrong() and not s.doubtful()]
     seen = "; ".join(f"for {n} {s}" for n, s in bad.items())
+    if right:
+        seen += f"; {' and '.join(right)} {'is' if len(right) == 1 else 'are'} right"
     meant = same or any(s.stepped() for s in bad.values())
     if meant:
         return Judged(
