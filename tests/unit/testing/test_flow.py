@@ -45,6 +45,17 @@ class NeverCalled(nn.Module):
         return self.head(torch.tanh(self.body(x)))
 
 
+class Numbered(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.side1, self.side2, self.head = nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 3)
+
+    def forward(self, x):
+        x = torch.tanh(self.side1(x))
+        self.side2(x)
+        return self.head(x)
+
+
 class ThrownAway(Net):
     def forward(self, x):
         x = torch.tanh(self.body(x))
@@ -268,6 +279,12 @@ SOUND = {
 BROKEN = {
     "a branch that is never called": (spec(NeverCalled), "fail", "unused-parameter", "side"),
     "a branch whose result is lost": (spec(ThrownAway), "fail", "unused-parameter", "side"),
+    "a second layer whose result is lost": (
+        spec(Numbered),
+        "fail",
+        "unused-parameter",
+        "side2",
+    ),
     "a parameter that is not added": (spec(NotAdded), "fail", "unused-parameter", ""),
     "a last block left out": (spec(LastLeftOut), "fail", "unused-parameter", "blocks.3"),
     "the last of several experts": (

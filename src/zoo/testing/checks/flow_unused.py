@@ -1,6 +1,5 @@
 """Parameters that nothing depends on, and how certain it is that they were forgotten."""
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -140,8 +139,13 @@ def judged_unit(
 
 def like_others(members: list[str], seen: Seen) -> bool:
     """Say whether parameters of the same name in other layers are alive."""
-    alive = {re.sub(r"\d+", "#", name) for name in seen.alive}
-    return all(re.sub(r"\d+", "#", name) in alive for name in members)
+    alive = {layerless(name) for name in seen.alive}
+    return all(layerless(name) in alive for name in members)
+
+
+def layerless(name: str) -> str:
+    """Give a name without its places in lists: "blocks.#.fc1.weight"."""
+    return ".".join("#" if part.isdigit() else part for part in name.split("."))
 
 
 def never_asked(subject: Subject, module: nn.Module, unit: str) -> bool:
