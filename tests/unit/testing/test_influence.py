@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from unit.testing.influence_models import VOCAB, decoder, encoder, findings, told
+from zoo.testing.engine import check_model
 from zoo.testing.spec import Input, ModelSpec
 
 
@@ -185,3 +186,24 @@ def test_regions_and_channels_of_an_image_are_seen(how: str, kinds: list[str]) -
         build=lambda: Looks(how), batch=lambda size: {"image": torch.randn(size, 3, 12, 12)}
     )
     assert [f.kind for f in findings("inputs_covered", spec)] == kinds
+
+
+class Noisy(nn.Module):
+    """Reads tokens, and never stops dropping."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(VOCAB, 8)
+        self.read = nn.GRU(8, 8, batch_first=True)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        x = self.read(self.embed(input_ids))[0]
+        return nn.functional.dropout(x, 0.5)[:, -1]
+
+
+def test_where_eval_mode_draws_numbers_no_row_is_blamed() -> None:
+    spec = ModelSpec(build=Noisy, batch=ids, tokens="input_ids", couples_batch=False)
+    report = check_model(spec, only=("influence", "batch_independence"))
+    assert not report.findings
+    reasons = {o.check: o.reason for o in report.outcomes if o.status == "skipped"}
+    assert reasons["influence"] == "eval mode draws random numbers: see determinism"

@@ -20,6 +20,7 @@ from zoo.testing.checks.influence_tools import (
     lengths_of,
     rows_in,
     scale_of,
+    steady,
     take_rows,
 )
 from zoo.testing.engine import Check, NotApplicable
@@ -46,6 +47,7 @@ def check_batch_independence(subject: Subject) -> Iterator[Finding]:
     batch = rig.batch(size_for(rig))
     found = exchanged(rig, batch) or moved(rig, batch) or alone(rig, batch)
     if found is not None:
+        steady(rig)
         yield found
 
 

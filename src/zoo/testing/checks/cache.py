@@ -22,6 +22,7 @@ from zoo.testing.checks.influence_tools import (
     positions_of,
     scale_of,
     sequence_axis,
+    steady,
 )
 from zoo.testing.engine import Check, NotApplicable
 from zoo.testing.finding import Finding
@@ -34,12 +35,13 @@ PAST = "past_key_values"
 
 def check_cache(subject: Subject) -> Iterator[Finding]:
     """Prove that decoding with a cache agrees with the whole."""
-    if subject.spec.step is not None:
-        yield from by_step(Rig(subject))
-    elif PAST in subject.takes():
-        yield from by_past(Rig(subject))
-    else:
+    if subject.spec.step is None and PAST not in subject.takes():
         raise NotApplicable("no step is declared, and forward takes no past_key_values")
+    rig = Rig(subject)
+    found = list(by_past(rig) if subject.spec.step is None else by_step(rig))
+    if found:
+        steady(rig)
+    yield from found
 
 
 def read_input(rig: Rig) -> tuple[str, int]:

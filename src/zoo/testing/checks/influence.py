@@ -25,6 +25,7 @@ from zoo.testing.checks.influence_tools import (
     sequence_axis,
     shaken,
     spread_out,
+    steady,
     take_rows,
 )
 from zoo.testing.engine import Check, NotApplicable
@@ -85,6 +86,7 @@ def influence_of(rig: Rig, name: str, row: int = 0) -> Influence:
     if not bool(x[0].isfinite().any()):
         raise NotApplicable("the output is not finite")
     if gap(x[0], x[-1], scale_of(x)) > rig.bench.bound:
+        steady(rig)
         raise NotApplicable("rows of a batch change each other; see batch_independence")
     change = (x[1:-1] - x[:1]).abs()
     same = (x[1:-1] == x[:1]) | (x[1:-1].isnan() & x[:1].isnan())

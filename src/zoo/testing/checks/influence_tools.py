@@ -79,6 +79,18 @@ class Rig:
         return self.facts.inputs[name]
 
 
+def steady(rig: Rig) -> None:
+    """Raise NotApplicable where eval mode draws numbers: that explains why two runs differ."""
+    if rig.train:
+        return
+    batch = rig.batch(3)
+    one, other = rig.tried(batch, 0), rig.tried(batch, 1)
+    if one is None or other is None:
+        return
+    if any(n not in other or rig.differ(x, other[n]) for n, x in one.items()):
+        raise NotApplicable("eval mode draws random numbers: see determinism")
+
+
 def plain_tensors(batch: Mapping[str, Any]) -> list[Tensor]:
     """Give the entries of a batch that are tensors."""
     return [x for x in batch.values() if isinstance(x, Tensor)]

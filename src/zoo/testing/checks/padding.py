@@ -13,6 +13,7 @@ from zoo.testing.checks.influence_tools import (
     Batch,
     Rig,
     gap,
+    steady,
     take_rows,
 )
 from zoo.testing.checks.padding_tools import (
@@ -47,6 +48,8 @@ def check_padding(subject: Subject) -> Iterator[Finding]:
         if padded.length < 3:
             continue
         found = list(of_one(rig, padded))
+        if found:
+            steady(rig)
         tried = True
         yield from found
     if not tried:
