@@ -17,6 +17,9 @@ from zoo.testing.spec import ModelSpec
 from zoo.testing.subject import Subject
 
 Tier = Literal["quick", "full"]
+BUDGET = (
+    150.0  # seconds of processor time: a model of 124 million parameters is done in two minutes
+)
 
 
 class NotApplicable(Exception):
@@ -49,13 +52,15 @@ def check_model(
     tier: Tier = "full",
     seed: int = 0,
     origin: str = "",
+    budget: float = BUDGET,
     **facts: Any,
 ) -> Report:
     """Run every check on a model and report; a bug is a finding, never an exception.
 
     `spec` is a ModelSpec, a module, or a function that builds one; `facts` are fields of ModelSpec
     that are added to it. `only` and `skip` name checks, `tier="quick"` leaves the slow ones out,
-    `origin` ("pkg.mod:spec") is what the findings' examples import.
+    `origin` ("pkg.mod:spec") is what the findings' examples import. `budget` is in seconds of
+    processor time: what is left of the checks when it is spent is not tried, and told.
 
     Raises SpecError for a description that cannot be followed, KeyError for a check that is none.
     """
@@ -64,7 +69,7 @@ def check_model(
     chosen = chosen_checks(CHECKS, only, skip, tier)
     began = time.perf_counter()
     outcomes, name, parameters = [], "", 0
-    for outcome, subject in each_outcome(as_spec(spec, facts), chosen, seed, origin):
+    for outcome, subject in each_outcome(as_spec(spec, facts), chosen, seed, origin, budget):
         outcomes.append(outcome)
         if subject is not None:
             name, parameters = subject.title, subject.built.count
@@ -92,12 +97,12 @@ def chosen_checks(
 
 
 def each_outcome(
-    spec: ModelSpec, checks: Sequence[Check], seed: int, origin: str
+    spec: ModelSpec, checks: Sequence[Check], seed: int, origin: str, budget: float = BUDGET
 ) -> Iterator[tuple[Outcome, Subject | None]]:
     """Run checks one by one; a model that does not run at all ends it after the first."""
     from zoo.testing.checks.running import first_run
 
-    subject, outcome = None, None
+    subject, outcome, began = None, None, time.process_time()
     with guarded(seed):
         subject, findings = first_run(spec, seed)
     if findings:
@@ -107,7 +112,11 @@ def each_outcome(
         return
     assert subject is not None
     for check in checks:
-        yield outcome_of(check, subject, origin), subject
+        if time.process_time() - began > budget:
+            reason = f"the budget of {budget:g} s of processor time is spent; give a larger one"
+            yield Outcome(check=check.name, status="skipped", reason=reason), subject
+        else:
+            yield outcome_of(check, subject, origin), subject
 
 
 def guarded(seed: int) -> Any:
