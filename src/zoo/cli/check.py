@@ -36,6 +36,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FIELD=VALUE",
         help="a field of ModelSpec, such as causal=input_ids; repeatable",
     )
+    parser.add_argument(
+        "--budget",
+        type=float,
+        default=150.0,
+        metavar="SECONDS",
+        help="processor time a model; what is left then is not tried (default: 150)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     parser.add_argument("--html", metavar="FILE.html", help="write a page too")
     parser.add_argument("--list", action="store_true", help="say which checks there are")
@@ -64,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
             tier=args.tier,
             seed=args.seed,
             origin=importable(origin),
+            budget=args.budget,
             **facts,
         )
         reports.append(report)

@@ -106,6 +106,12 @@ def test_what_cannot_be_checked_is_refused(given, facts, error, said):
         check_model(*given, **facts)
 
 
+def test_what_a_budget_does_not_reach_is_told():
+    report = check_model(classifier_spec(), only=("forward", "modes"), budget=0.0)
+    assert [o.status for o in report.outcomes] == ["skipped", "skipped"]
+    assert "the budget of 0 s of processor time is spent" in report.outcomes[0].reason
+
+
 def test_tiers_and_names_choose_checks():
     rows = [Check(name=n, run=list, about="", tier=t) for n, t in (("a", "quick"), ("b", "full"))]
     table = {row.name: row for row in rows}
