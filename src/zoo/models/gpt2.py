@@ -305,8 +305,8 @@ SPEC = Family(
         "train_noise": True,
     },
     refuses={
-        "batch_sizes": {"output_shape": lambda batch: (1, 1, 1)},
-        "tied_weights": {"tied": [["tokens.weight", "positions.weight"]]},
+        "sizes": {"output_shape": lambda batch: (1, 1, 1)},
+        "ties": {"tied": [["tokens.weight", "positions.weight"]]},
     },
 )
 GPT2.spec = SPEC

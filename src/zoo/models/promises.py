@@ -86,9 +86,7 @@ LOSSES: dict[str, Callable[[Any, Any], Tensor]] = {
 }
 
 
-def cached_step(
-    module: nn.Module, piece: Mapping[str, Tensor], cache: Any
-) -> tuple[Tensor, Any]:
+def cached_step(module: nn.Module, piece: Mapping[str, Tensor], cache: Any) -> tuple[Tensor, Any]:
     """Read one more position of each row through a GPT-2's cache."""
     model: Any = module
     cache = model.new_cache(len(piece["input_ids"])) if cache is None else cache

@@ -37,7 +37,7 @@ class Block(nn.Module):
     def forward(self, x, seen):
         t = x.shape[1]
         q, k, v = self.qkv(self.norm(x)).chunk(3, -1)
-        look = torch.ones(t, t, dtype=torch.bool).tril() & seen[:, None]
+        look = torch.ones(t, t, dtype=torch.bool, device=x.device).tril() & seen[:, None]
         scores = (q @ k.mT) / WIDTH**0.5
         weights = scores.masked_fill(~look, torch.finfo(scores.dtype).min).softmax(-1)
         return x + self.out(weights @ v)

@@ -13,7 +13,6 @@ class Sound(nn.Module):
 
     def __init__(self):
         super().__init__()
-        torch.manual_seed(0)
         self.tokens = nn.Embedding(31, 8)
         self.positions = nn.Embedding(16, 8)
         self.norm = nn.LayerNorm(8)
@@ -26,7 +25,7 @@ class Sound(nn.Module):
         return (mask.cumsum(1) - 1 + past).clamp_min(0)
 
     def may_look(self, t, s):
-        return torch.ones(t, s, dtype=torch.bool).tril(s - t)
+        return torch.ones(t, s, dtype=torch.bool, device=self.scale.device).tril(s - t)
 
     def attend(self, x, seen, cache):
         q, k, v = self.qkv(self.norm(x)).chunk(3, -1)
@@ -198,13 +197,6 @@ class EditsInput(Sound):
         return y
 
 
-class EditsInputAndBack(Sound):
-    def forward(self, input_ids, attention_mask=None):
-        input_ids += 1
-        input_ids -= 1
-        return super().forward(input_ids, attention_mask)
-
-
 class ForgetsAttribute(Sound):
     def __init__(self):
         super().__init__()
@@ -314,7 +306,6 @@ SABOTEURS = [
     (DropoutInEval, {"eval-noise", "train-eval"}),
     (KeepsCount, {"state-carried"}),
     (EditsInput, {"input-mutated"}),
-    (EditsInputAndBack, {"input-mutated"}),
     (ForgetsParameter, {"lost-state"}),
     (CacheForgetsPositions, {"cache"}),
     (CacheDropsFirst, {"cache"}),

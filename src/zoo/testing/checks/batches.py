@@ -44,11 +44,29 @@ def check_batch_independence(subject: Subject) -> Iterator[Finding]:
         return
     if subject.spec.couples_batch:
         raise NotApplicable("rows may depend on each other: couples_batch is declared")
-    batch = rig.batch(size_for(rig))
+    batch = ragged(rig, rig.batch(size_for(rig)))
     found = exchanged(rig, batch) or moved(rig, batch) or alone(rig, batch)
     if found is not None:
         steady(rig)
         yield found
+
+
+def ragged(rig: Rig, batch: Batch) -> Batch:
+    """Hide other numbers of positions in each row, where the author said which mask does it.
+
+    A mask of which only the first row is read shows in no batch whose rows are all whole.
+    """
+    name = rig.subject.spec.padding_mask
+    known = rig.facts.inputs.get(name or "")
+    if name is None or known is None or batch[name].dim() != 2 or known.batch_axis != 0:
+        return batch
+    mask, keeps = batch[name].clone(), rig.facts.mask_keeps
+    if mask.shape[1] < 4 or not bool(((mask != 0) == keeps).all()):
+        return batch
+    for row in range(1, len(mask)):
+        mask[row, mask.shape[1] - 1 - row % (mask.shape[1] - 2) :] = not keeps
+    made = {**batch, name: mask}
+    return batch if rig.tried(made) is None else made
 
 
 def separate(rig: Rig) -> None:

@@ -15,6 +15,7 @@ from zoo.testing.checks.slopes_events import owner_of
 from zoo.testing.checks.slopes_local import Probe, Wrong
 from zoo.testing.checks.slopes_numeric import backward
 from zoo.testing.finding import Severity
+from zoo.testing.trees import tensors
 
 
 @dataclass
@@ -129,7 +130,16 @@ def probe_of_function(used: Used) -> Probe:
 
     names = [input_name(used, i) for i, x in enumerate(used.args) if id(x) in doubles]
     at = list(doubles.values())
-    return Probe(lambda: used.function.apply(*given()), names, at, [None] * len(at), torch.float64)
+    # what is marked as not differentiable (a saved sum, say) moves with the inputs all the same
+    with torch.enable_grad():
+        first = list(tensors(used.function.apply(*given())).values())
+    asked = [i for i, x in enumerate(first) if x.requires_grad]
+
+    def run() -> list[Tensor]:
+        every = list(tensors(used.function.apply(*given())).values())
+        return [every[i] for i in asked]
+
+    return Probe(run, names, at, [None] * len(at), torch.float64)
 
 
 def input_name(used: Used, number: int) -> str:
