@@ -9,6 +9,7 @@ by themselves what is declared; `--declared` is for the corpus.
 
 import argparse
 import fnmatch
+import importlib
 import json
 import multiprocessing
 import os
@@ -215,6 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tasks = [task for task in tasks if fnmatch.fnmatch(task.id, given.only)]
     if any(task.id.startswith("hf/") for task in tasks):
         correct_hf.preload()
+    importlib.import_module("torch._dynamo")  # seconds, which every child would spend anew
     caught = errors = 0
     out = given.out.open("w", encoding="utf-8") if given.out else sys.stdout
     for line in run(tasks, given.tool, given.jobs, given.limit):
