@@ -111,7 +111,7 @@ def learning(
     if spec.loss is None:
         return
     loss = lambda output: spec.loss(output, batch)  # noqa: E731
-    ignore = [*spec.unused_ok, *spec.frozen]
+    ignore = [*spec.unused_ok, *(spec.frozen or ())]
     yield "gradients_finite", lambda: pt.assert_gradients_finite(make(), inputs, loss)
     yield (
         "all_params_receive_grad",
