@@ -33,7 +33,10 @@ KINDS: dict[str, tuple[str, ...]] = {
 
 def options(spec: ModelSpec, model: nn.Module) -> dict[str, Any]:
     """Translate the facts that torchtest2 has a parameter for."""
-    given: dict[str, Any] = {"gradcheck": True, "frozen": [p.rstrip("*.") for p in spec.frozen or ()]}
+    given: dict[str, Any] = {
+        "gradcheck": True,
+        "frozen": [p.rstrip("*.") for p in spec.frozen or ()],
+    }
     if spec.output_range is not None:
         given["output_range"] = spec.output_range
     if spec.output_kind == "probabilities":
