@@ -3,8 +3,10 @@
 import argparse
 import json
 
+import numpy
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from zoo.cli import UsageError, explain_diff
 from zoo.testing.subject import SpecError
@@ -101,7 +103,6 @@ def test_files_of_tensors(tmp_path, capsys):
 
 
 def test_a_file_of_numpy_beside_one_of_torch(tmp_path):
-    numpy = pytest.importorskip("numpy")
     one = tensors()["a"]
     numpy.save(tmp_path / "one.npy", one.numpy())
     torch.save(one, tmp_path / "two.pt")
@@ -111,7 +112,6 @@ def test_a_file_of_numpy_beside_one_of_torch(tmp_path):
 
 
 def test_a_file_of_safetensors(tmp_path):
-    save_file = pytest.importorskip("safetensors.torch").save_file
     save_file(tensors(), tmp_path / "one.safetensors")
     torch.save(tensors(), tmp_path / "two.pt")
     assert asked(tmp_path / "one.safetensors", tmp_path / "two.pt") == 0

@@ -39,7 +39,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--budget",
         type=float,
-        default=150.0,
         metavar="SECONDS",
         help="processor time a model; what is left then is not tried (default: 150)",
     )
@@ -56,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     facts = dict(fact(pair) for pair in args.fact)
     page = page_path(args.html)
     from zoo.testing.checks.table import CHECKS
-    from zoo.testing.engine import check_model
+    from zoo.testing.engine import BUDGET, check_model
     from zoo.testing.target import importable, load_targets
 
     for name in (*args.only, *args.skip):
@@ -71,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
             tier=args.tier,
             seed=args.seed,
             origin=importable(origin),
-            budget=args.budget,
+            budget=BUDGET if args.budget is None else args.budget,
             **facts,
         )
         reports.append(report)

@@ -4,17 +4,19 @@ A check is a function from a subject to findings; it may raise NotApplicable to 
 nothing to say. Whatever happens in it, the next check starts from the same state of the process.
 """
 
+import difflib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from torch import nn
 
 from zoo.testing.finding import Finding
+from zoo.testing.guard import Untouched
 from zoo.testing.report import Outcome, Report, findings_in_words, sorted_findings
 from zoo.testing.spec import ModelSpec
-from zoo.testing.subject import Subject
+from zoo.testing.subject import SpecError, Subject
 
 Tier = Literal["quick", "full"]
 BUDGET = (
@@ -103,7 +105,7 @@ def each_outcome(
     from zoo.testing.checks.running import first_run
 
     subject, outcome, began = None, None, time.process_time()
-    with guarded(seed):
+    with Untouched(seed):
         subject, findings = first_run(spec, seed)
     if findings:
         found = tuple(replace(f, check="forward", repro=repro("forward", origin)) for f in findings)
@@ -119,19 +121,12 @@ def each_outcome(
             yield outcome_of(check, subject, origin), subject
 
 
-def guarded(seed: int) -> Any:
-    """Make a block that leaves generators and settings as they were."""
-    from zoo.testing.guard import Untouched
-
-    return Untouched(seed)
-
-
 def outcome_of(check: Check, subject: Subject, origin: str) -> Outcome:
     """Run one check; whatever it raises becomes part of the outcome."""
     began = time.perf_counter()
     found: list[Finding] = []
     status, reason = "passed", ""
-    with guarded(subject.seed):
+    with Untouched(subject.seed):
         try:
             for finding in check.run(subject):
                 found.append(replace(finding, check=check.name, repro=repro(check.name, origin)))
@@ -184,8 +179,6 @@ def as_spec(given: Any, facts: dict[str, Any]) -> ModelSpec:
         from zoo.testing.invent import invented_spec
 
         return invented_spec(given, checked(facts))
-    from zoo.testing.subject import SpecError
-
     raise SpecError(
         f"{type(given).__name__} cannot be checked; give a ModelSpec, a torch.nn.Module, or a "
         "function that builds one"
@@ -194,13 +187,10 @@ def as_spec(given: Any, facts: dict[str, Any]) -> ModelSpec:
 
 def checked(facts: dict[str, Any]) -> dict[str, Any]:
     """Refuse facts that a spec has no field for, naming the nearest."""
-    import dataclasses
-    import difflib
-
-    fields = [f.name for f in dataclasses.fields(ModelSpec)]
+    names = [f.name for f in fields(ModelSpec)]
     for name in facts:
-        if name not in fields:
-            near = difflib.get_close_matches(name, fields, 1)
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
             raise TypeError(
                 f"ModelSpec has no field {name!r}"
                 + (f"; did you mean {near[0]!r}?" if near else "")

@@ -12,14 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.testing.facts import Facts, find_facts
+from zoo.testing.facts import LABEL_NAMES, Facts, find_facts
 from zoo.testing.guard import Untouched, seed_all
 from zoo.testing.spec import ModelSpec
 from zoo.testing.stress import Bench, make_bench
 from zoo.testing.trees import at, changed, tensors
 
 LARGE = 5e6  # parameters: such a model is copied where a smaller one is built again
-LABEL_NAMES = ("labels", "label", "targets", "target", "y")
 
 
 class SpecError(ValueError):

@@ -12,8 +12,9 @@ from torch import Tensor
 from zoo.testing.checks.influence_blame import recorded
 from zoo.testing.checks.influence_tools import Batch, Rig, by_row, gap, one_row, rows_in, scale_of
 from zoo.testing.engine import Check, NotApplicable
+from zoo.testing.facts import LABEL_NAMES
 from zoo.testing.finding import Finding, Severity
-from zoo.testing.subject import LABEL_NAMES, Subject
+from zoo.testing.subject import Subject
 
 SEEDS = (11, 12, 13, 14, 15)
 CELLS = 6  # regions of an image along each side

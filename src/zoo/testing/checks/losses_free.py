@@ -15,9 +15,10 @@ from torch.overrides import TorchFunctionMode
 
 from zoo.testing.blame import Watch, user_line
 from zoo.testing.engine import NotApplicable
+from zoo.testing.facts import LABEL_NAMES
 from zoo.testing.guard import DefaultDtype, seed_all
 from zoo.testing.stress import Bench
-from zoo.testing.subject import LABEL_NAMES, Subject, is_real
+from zoo.testing.subject import Subject, is_real
 from zoo.testing.trees import tensors
 
 Change = Callable[[str, Tensor], Tensor]
