@@ -102,8 +102,8 @@ def trained(config: Any, out: Path, stated: Mapping[str, Any]) -> tuple[Any, int
     threads = torch.get_num_threads()
     torch.set_num_threads(int(stated["machine"].get("threads", threads)))
     try:
-        say(f"training {stated['name']} again in {out}: {config.train.steps} steps")
         with stoppable() as asked:
+            say(f"training {stated['name']} again in {out}: {config.train.steps} steps")
 
             def stop() -> bool:
                 if not other:
