@@ -1,0 +1,138 @@
+"""Read what else is known of a suite: its power, its flakes, its coverage.
+
+Power is any JSON (one document, or a line each) that holds objects of this form; the rest of such a
+file is left alone, so that a tool may write more:
+
+    {"tier": "unit", "what": "mutmut, zoo.ops", "killed": 1880, "of": 1904}
+
+`killed` counts mutants (or planted bugs) that a test of the tier failed for, `of` those that could
+be killed: without equivalents, and without what timed out or crashed. A table of mutation rooms
+(`room`, `killed`, `mutants`, with or without `equivalent` and `timeouts`) is read too.
+Flakes are objects with `test` and `verdict`; coverage is what `coverage json` writes.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo.pyramid.tally import ReportError
+
+Z = 1.959963984540054  # 95 %, both sides
+UNSOUND = ("equivalent", "equivalents", "timeout", "timeouts", "crashed", "broken", "error")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Power:
+    """How many planted bugs a tier caught."""
+
+    tier: str
+    what: str
+    killed: int
+    of: int
+
+
+def objects(path: Path) -> list[dict[str, Any]]:
+    """Give every JSON object of a file, however deep it lies; raise ReportError for other text."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReportError(f"{path} cannot be read: {error}") from None
+    try:
+        return list(walk(json.loads(text)))
+    except ValueError:
+        pass
+    found: list[dict[str, Any]] = []
+    for at, line in enumerate(text.splitlines(), 1):
+        try:
+            found += walk(json.loads(line)) if line.strip() else ()
+        except ValueError as error:
+            raise ReportError(f"{path}, line {at}: no JSON: {error}") from None
+    return found
+
+
+def walk(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object inside a JSON value, from the outside in."""
+    if isinstance(value, dict):
+        yield value
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from walk(part)
+
+
+def read_power(paths: Iterable[Path], tier: str) -> list[Power]:
+    """Read power; rooms of mutation belong to `tier` unless they say otherwise."""
+    found = []
+    for path in paths:
+        rooms = []
+        for record in objects(path):
+            if {"tier", "what", "killed", "of"} <= record.keys():
+                found.append(one_power(record, path))
+            elif {"room", "killed", "mutants"} <= record.keys():
+                rooms.append(record)
+        found += room_power(rooms, tier, path)
+    return found
+
+
+def one_power(record: dict[str, Any], path: Path) -> Power:
+    """Make one line of power; raise ReportError for numbers that cannot be."""
+    killed, of = record["killed"], record["of"]
+    if not (isinstance(killed, int) and isinstance(of, int) and 0 <= killed <= of):
+        raise ReportError(f"{path}: {killed!r} killed of {of!r}; expected two numbers of bugs")
+    return Power(tier=str(record["tier"]), what=str(record["what"]), killed=killed, of=of)
+
+
+def room_power(rooms: list[dict[str, Any]], tier: str, path: Path) -> list[Power]:
+    """Sum rooms of mutation up: a line each tier."""
+    sums: dict[str, list[int]] = {}
+    for room in rooms:
+        counts = [room[name] for name in ("killed", "mutants", *UNSOUND) if room.get(name)]
+        if not all(isinstance(count, int) for count in counts):
+            raise ReportError(f"{path}: room {room['room']}: {counts}; expected numbers of mutants")
+        total = sums.setdefault(str(room.get("tier", tier)), [0, 0, 0])
+        total[0] += room["killed"]
+        total[1] += room["mutants"] - sum(room.get(name) or 0 for name in UNSOUND)
+        total[2] += 1
+    return [
+        one_power({"tier": name, "what": f"mutants, {n} rooms", "killed": k, "of": of}, path)
+        for name, (k, of, n) in sums.items()
+    ]
+
+
+def wilson(killed: int, of: int) -> tuple[float, float]:
+    """Give Wilson's 95 % interval of a share (Wilson 1927)."""
+    if not of:
+        return 0.0, 1.0
+    share, z2 = killed / of, Z * Z
+    middle = (share + z2 / (2 * of)) / (1 + z2 / of)
+    half = Z / (1 + z2 / of) * math.sqrt(share * (1 - share) / of + z2 / (4 * of * of))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def read_flakes(paths: Iterable[Path]) -> list[dict[str, Any]]:
+    """Give the verdict of each test that has one: the last that was written."""
+    last = {
+        str(record["test"]): record
+        for path in paths
+        for record in objects(path)
+        if {"test", "verdict"} <= record.keys()
+    }
+    return list(last.values())
+
+
+def read_coverage(path: Path) -> dict[str, int] | None:
+    """Give the totals of `coverage json`: lines and branches, covered and all."""
+    if not path.is_file():
+        return None
+    for record in objects(path):
+        totals = record.get("totals")
+        if isinstance(totals, dict):
+            return {
+                "lines": int(totals.get("covered_lines", 0)),
+                "lines_of": int(totals.get("num_statements", 0)),
+                "branches": int(totals.get("covered_branches", 0)),
+                "branches_of": int(totals.get("num_branches", 0)),
+            }
+    raise ReportError(f"{path} holds no totals; write it with `coverage json`")
