@@ -182,6 +182,8 @@ def check_labels(op: str, labels: Tensor, shape: tuple[int, ...], ignore: int) -
         raise TypeError(f"{op}: labels are {labels.dtype}; give int64, labels.long()")
     if labels.shape != shape[:-1]:
         raise ValueError(f"{op}: labels {tuple(labels.shape)} do not name rows of {shape}")
+    if not shape[-1]:
+        raise ValueError(f"{op}: {shape} has no classes to choose from; give at least one")
     if labels.device.type != "cpu" or not readable(labels):
         return
     wrong = ((labels < 0) | (labels >= shape[-1])) & (labels != ignore)
