@@ -3,6 +3,7 @@
 import datetime
 import json
 import random
+import resource
 import subprocess
 import time
 from collections.abc import Collection
@@ -24,7 +25,7 @@ def drawn(mutants: list[Mutant], count: int, seed: int) -> list[Mutant]:
 
 def run(room: Room, chosen: Collection[Mutant], *, jobs: int, how: dict, place: Path) -> dict:
     """Run the chosen mutants of a room; give the record with a row each."""
-    began = time.monotonic()
+    began, used = time.monotonic(), seconds_used()
     by_id = {mutant.id: mutant for mutant in chosen}
     ids = tree.make(room, set(by_id), place)
     records = tree.run(room, sorted(ids), place, jobs=jobs) if ids else []
@@ -32,14 +33,22 @@ def run(room: Room, chosen: Collection[Mutant], *, jobs: int, how: dict, place: 
     tracked = {entry.function for entry in known}
     rows = [row_of(by_id[ids[record["mutant"]]], record, tracked) for record in records]
     survivors.mark(rows, known, survivors.read_rules())
+    taken = sum(record.get("seconds", 0.0) for record in records)
     return {
         "room": room.name,
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "minutes": round((time.monotonic() - began) / 60, 2),
-        "cpu": round(sum(record.get("seconds", 0.0) for record in records), 1),
+        "cpu": round(taken, 1),  # in the mutants' children
+        "fixed": round(seconds_used() - used - taken, 1),  # all else
         "rows": sorted(rows, key=lambda row: row["id"]),
     } | how
+
+
+def seconds_used() -> float:
+    """Give the CPU seconds of this process and of all children that have ended."""
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(u.ru_utime + u.ru_stime for u in map(resource.getrusage, whose))
 
 
 def row_of(mutant: Mutant, record: dict, tracked: set[str]) -> dict:
