@@ -21,8 +21,15 @@ def inputs(seed, b, h, t, s, n):
 
 
 @examples(10)
-@given(b=small, h=small, t=some, s=some, seed=seeds, kind=st.integers(0, 6),
-       order=st.permutations(range(6)))  # fmt: skip
+@given(
+    b=small,
+    h=small,
+    t=some,
+    s=some,
+    seed=seeds,
+    kind=st.integers(0, 6),
+    order=st.permutations(range(6)),
+)
 def test_keys_rows_and_heads_have_no_order(b, h, t, s, seed, kind, order):
     q, k, v = inputs(seed, b, h, t, s, 3)
     mask = mask_of(seed, kind, b, h, t, s)
@@ -58,8 +65,12 @@ def test_nothing_later_moves_what_comes_before(t, more, seed, at):
 
 
 @examples(12)
-@given(spans=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=4),
-       holes=st.booleans(), causal=st.booleans(), seed=seeds)  # fmt: skip
+@given(
+    spans=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=4),
+    holes=st.booleans(),
+    causal=st.booleans(),
+    seed=seeds,
+)
 def test_padding_may_stand_anywhere(spans, holes, causal, seed):
     """A row's real tokens get what they would get alone; padding queries get zeros."""
     t = 9
@@ -108,8 +119,17 @@ def test_an_output_is_a_mean_of_the_values_that_may_be_seen(t, s, seed, kind):
 
 
 @examples(8)
-@given(b=small, h=small, t=some, s=some, seed=seeds, block=st.integers(1, 7),
-       causal=st.booleans(), kind=st.integers(0, 6), rate=st.sampled_from([0.1, 0.9]))  # fmt: skip
+@given(
+    b=small,
+    h=small,
+    t=some,
+    s=some,
+    seed=seeds,
+    block=st.integers(1, 7),
+    causal=st.booleans(),
+    kind=st.integers(0, 6),
+    rate=st.sampled_from([0.1, 0.9]),
+)
 def test_tiles_of_any_size_drop_and_derive_as_the_whole_matrix(
     b, h, t, s, seed, block, causal, kind, rate
 ):

@@ -66,8 +66,15 @@ def test_smoothing_mixes_the_loss_with_that_of_all_classes(rows, v, seed, share)
 
 
 @examples(10)
-@given(rows=st.integers(0, 9), width=st.integers(0, 4), v=some, at_once=st.integers(1, 10),
-       seed=seeds, bias=st.booleans(), smooth=st.booleans())  # fmt: skip
+@given(
+    rows=st.integers(0, 9),
+    width=st.integers(0, 4),
+    v=some,
+    at_once=st.integers(1, 10),
+    seed=seeds,
+    bias=st.booleans(),
+    smooth=st.booleans(),
+)
 def test_chunks_of_any_size_give_one_loss(rows, width, v, at_once, seed, bias, smooth):
     x, w = leaves(drawn(seed, rows, width), drawn(seed + 1, v, width))
     c = drawn(seed + 2, v).requires_grad_() if bias else None
@@ -99,8 +106,13 @@ def test_pairs_have_no_order_and_no_first_side(n, width, seed, order):
 
 
 @examples(10)
-@given(n=st.integers(0, 9), width=st.integers(1, 4), seed=seeds, rows=st.integers(1, 10),
-       dense=st.integers(0, 10))  # fmt: skip
+@given(
+    n=st.integers(0, 9),
+    width=st.integers(1, 4),
+    seed=seeds,
+    rows=st.integers(1, 10),
+    dense=st.integers(0, 10),
+)
 def test_pairs_in_chunks_of_any_size_give_one_loss_and_gradient(n, width, seed, rows, dense):
     x, y, scale, bias = pairs_of(seed, n, width)
     dy = drawn(seed + 4)
