@@ -125,8 +125,9 @@ class Attention(Function):
         q, k, v, mask, seed, *options = inputs
         ctx.options = tuple(options)
         ctx.mark_non_differentiable(output[1])
+        # the same for both: torch's vmap keeps one list of mapped axes for the two
         ctx.save_for_backward(q, k, v, *output, mask, seed)
-        ctx.save_for_forward(q, k, v, mask, seed)
+        ctx.save_for_forward(q, k, v, *output, mask, seed)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor, _: Any = None) -> Any:
@@ -138,7 +139,7 @@ class Attention(Function):
 
     @staticmethod
     def tangent(ctx: Any, *tangents: Any) -> Any:
-        q, k, v, mask, seed = ctx.saved_tensors
+        q, k, v, _, _, mask, seed = ctx.saved_tensors
         seen, z = dense_extras(q, k, mask, seed, ctx.options)
         return dense_jvp(q, k, v, tangents[:3], seen, z, ctx.options[1]), None
 

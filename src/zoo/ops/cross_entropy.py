@@ -135,8 +135,9 @@ class CrossEntropy(Function):
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         x, labels, *ctx.options = inputs
         ctx.mark_non_differentiable(output[1])
+        # the same for both: torch's vmap keeps one list of mapped axes for the two
         ctx.save_for_backward(x, labels, output[1])
-        ctx.save_for_forward(x, labels)
+        ctx.save_for_forward(x, labels, output[1])
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor, _: Any = None) -> Any:
@@ -145,7 +146,8 @@ class CrossEntropy(Function):
 
     @staticmethod
     def tangent(ctx: Any, t: Tensor, *_: Any) -> Any:
-        return cross_entropy_jvp(t, *ctx.saved_tensors, *ctx.options), None
+        x, labels, _ = ctx.saved_tensors
+        return cross_entropy_jvp(t, x, labels, *ctx.options), None
 
 
 def cross_entropy(
