@@ -18,7 +18,7 @@ from pathlib import Path
 
 GIGABYTE = 2**30
 MEMORY = 3 * GIGABYTE  # what a mutant may take beyond what the parent holds
-LEAST = 3.0  # CPU seconds for one test, whatever it takes without a mutant
+LEAST = float(os.environ.get("ZOO_MUTATION_LEAST", "3"))  # CPU seconds that any test may take
 TIMES = 10.0  # and this many times its usual CPU seconds
 LONGER = 4.0  # a second, lonely run gets this many times as much
 ENDED_BY_LIMIT = (signal.SIGXCPU, signal.SIGALRM)

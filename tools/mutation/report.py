@@ -56,7 +56,7 @@ def numbers(score: Score) -> dict:
         "equivalent": score.equivalent,
         "unknown": sum(score.unknown.values()),
         "score": None if percent is None else round(percent, 2),
-        "interval": [round(low, 2), round(high, 2)],
+        "interval": [round(low, 1), round(high, 1)],
     }
 
 

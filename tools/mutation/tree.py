@@ -80,7 +80,7 @@ def run_once(room: Room, names: list[str], place: Path, options: dict) -> list[d
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words, *room.tests],
         cwd=place,
-        env=os.environ | one_thread() | {"ZOO_MUTATION_JOB": str(job), "PYTHONPATH": "src"},
+        env=os.environ | one_thread() | {"ZOO_MUTATION_JOB": str(job), "PYTHONPATH": paths()},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -91,6 +91,11 @@ def run_once(room: Room, names: list[str], place: Path, options: dict) -> list[d
         tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-30:])
         raise RunError(f"room {room.name}: pytest ended with {done.returncode}\n{tail}")
     return [json.loads(line) for line in results.read_text().splitlines()]
+
+
+def paths() -> str:
+    """Give where modules come from: the copy first, and this tool."""
+    return os.pathsep.join(["src", str(Path(__file__).resolve().parents[2])])
 
 
 def one_thread() -> dict[str, str]:
