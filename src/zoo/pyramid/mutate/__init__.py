@@ -5,17 +5,19 @@ for result in run_mutants(mutants_of("mypkg/model.py"), "pytest -x tests/test_mo
     print(result.line())
 """
 
-from zoo.pyramid.mutate.mutant import MutateError, Mutant, diff, mutant_from_edit, mutated
+from zoo.pyramid.mutate.find import mutants_of
+from zoo.pyramid.mutate.mutant import Mutant, MutateError, diff, mutant_from_edit, mutated
 from zoo.pyramid.mutate.results import Result, Score, score
 from zoo.pyramid.mutate.runner import run_mutants
 
 __all__ = [
-    "MutateError",
     "Mutant",
+    "MutateError",
     "Result",
     "Score",
     "diff",
     "mutant_from_edit",
+    "mutants_of",
     "mutated",
     "run_mutants",
     "score",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.pyramid.mutate.command import PLUGIN, Command, Room
-from zoo.pyramid.mutate.mutant import MutateError, Mutant, module_name, shown
+from zoo.pyramid.mutate.mutant import Mutant, MutateError, module_name, shown
 
 TAIL = 15  # lines of output that an error shows
 FIRST = 2.0  # seconds of tests that a mutant meets at first
@@ -92,7 +92,8 @@ def first_few(clean: Clean, ids: list[str], kills: dict[str, int]) -> list[str]:
         function = one.partition("[")[0]
         rounds[function] += 1
         ranked.append((0 if kills.get(one) else rounds[function], place, one))
-    chosen, spent = [], 0.0
+    chosen: list[str] = []
+    spent = 0.0
     for _, _, one in sorted(ranked):
         if chosen and spent + tests[one].cpu > FIRST:
             break
@@ -179,7 +180,7 @@ def never_imported(
 ) -> str:
     """Say that the command does not see a file, and what may be the cause."""
     names = ", ".join(shown(path) for path in absent)
-    found = {name: file for name, file in record.get("modules", [])}
+    found = dict(record.get("modules", []))
     text = f"--command {command.text!r} never imports {names}: every mutant there would survive. "
     for path in absent:
         other = found.get(module_name(path))

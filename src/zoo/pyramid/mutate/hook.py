@@ -10,87 +10,101 @@ for it, since `path_stats` then knows no time. Notes: which process imported a f
 test, and that importing it failed.
 """
 
+import contextlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import json
 import os
 import sys
+from typing import Any, ClassVar
 
 VARIABLE = "ZOO_MUTATED"
 Loader = importlib.machinery.SourceFileLoader
 PLAIN = (Loader.get_data, Loader.path_stats, Loader.exec_module)
 
-state = {"sources": {}, "names": set(), "seen": "", "real": {}, "forks": False}
+
+class State:
+    """What was asked for."""
+
+    sources: ClassVar[dict[str, str]] = {}
+    names: ClassVar[set[str]] = set()
+    seen: ClassVar[list[str]] = []  # the folder for notes, if there is one
+    real: ClassVar[dict[str, str]] = {}
+    forks: ClassVar[list[bool]] = []
 
 
-def real(path):
+def real(path: Any) -> str | None:
     """Give the real path of a file that may be replaced, None of any other."""
     text = os.fspath(path)
-    if os.path.basename(text) not in state["names"]:
+    if os.path.basename(text) not in State.names:
         return None
-    if text not in state["real"]:
-        state["real"][text] = os.path.realpath(text)
-    found = state["real"][text]
-    return found if found in state["sources"] else None
+    if text not in State.real:
+        State.real[text] = os.path.realpath(text)
+    found = State.real[text]
+    return found if found in State.sources else None
 
 
-def get_data(self, path):
+def get_data(self: Any, path: Any) -> bytes:
+    """Read a file: another one in place of a mutated one."""
     found = real(path)
     if found is None:
         return PLAIN[0](self, path)
     note("imported", found)
-    with open(state["sources"][found], "rb") as file:
+    with open(State.sources[found], "rb") as file:
         return file.read()
 
 
-def path_stats(self, path):
+def path_stats(self: Any, path: Any) -> Any:
+    """Give no time for a mutated file, so that no cache is read or written."""
     if real(path) is not None:
         raise OSError("a mutated file has no cache")
     return PLAIN[1](self, path)
 
 
-def exec_module(self, module):
+def exec_module(self: Any, module: Any) -> None:
+    """Run a module; note when a mutated one cannot be."""
     try:
-        return PLAIN[2](self, module)
+        PLAIN[2](self, module)
     except BaseException as error:
         if real(self.path) is not None:
             note("broken", f"{type(error).__name__}: {error}")
         raise
 
 
-def note(kind, what):
+def note(kind: str, what: str) -> None:
     """Write down what happened, under the number of this process."""
-    if not state["seen"]:
+    if not State.seen:
         return
     record = {
         "kind": kind,
-        "what": str(what)[:500],
+        "what": what[:500],
         "pid": os.getpid(),
         "test": os.environ.get("PYTEST_CURRENT_TEST", ""),
     }
-    try:
-        with open(os.path.join(state["seen"], f"{os.getpid()}.jsonl"), "a") as file:
-            file.write(json.dumps(record) + "\n")
-    except OSError:
-        pass
+    with (
+        contextlib.suppress(OSError),
+        open(os.path.join(State.seen[0], f"{os.getpid()}.jsonl"), "a") as file,
+    ):
+        file.write(json.dumps(record) + "\n")
 
 
 class Finder(importlib.abc.MetaPathFinder):
     """For loaders that read files by themselves, as pytest's does for packages with plugins."""
 
-    def __init__(self):
-        self.busy = set()
+    def __init__(self) -> None:
+        self.busy: set[str] = set()
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """Ask the other finders; give a mutated file the plain loader."""
         if name in self.busy:
             return None
         self.busy.add(name)
+        found = None
         try:
-            for finder in sys.meta_path:
-                found = None
-                if finder is not self and hasattr(finder, "find_spec"):
-                    found = finder.find_spec(name, path, target)
+            for other in list(sys.meta_path):
+                if other is not self and hasattr(other, "find_spec"):
+                    found = other.find_spec(name, path, target)
                 if found is not None:
                     break
         finally:
@@ -105,37 +119,38 @@ class Finder(importlib.abc.MetaPathFinder):
 finder = Finder()
 
 
-def first():
+def first() -> None:
     """Put the finder before those that came later."""
     if finder in sys.meta_path:
         sys.meta_path.remove(finder)
     sys.meta_path.insert(0, finder)
 
 
-def forked():
-    for found in state["sources"]:
-        if any(
-            os.path.realpath(getattr(m, "__file__", None) or "") == found
-            for m in list(sys.modules.values())
-        ):
+def forked() -> None:
+    """Note in a forked process which of the files it holds already."""
+    for module in list(sys.modules.values()):
+        found = real(getattr(module, "__file__", None) or "")
+        if found is not None:
             note("imported", found)
 
 
-def install(config):
+def install(config: str) -> None:
     """Use the sources that the configuration names, from now on."""
     with open(config, encoding="utf-8") as file:
         told = json.load(file)
-    state["sources"] = told["sources"]
-    state["names"] = {os.path.basename(path) for path in told["sources"]}
-    state["seen"] = told.get("seen", "")
-    Loader.get_data, Loader.path_stats, Loader.exec_module = get_data, path_stats, exec_module
+    State.sources.update(told["sources"])
+    State.names.update(os.path.basename(path) for path in told["sources"])
+    State.seen[:] = [told["seen"]] if told.get("seen") else []
+    Loader.get_data = get_data  # type: ignore[method-assign]
+    Loader.path_stats = path_stats  # type: ignore[method-assign]
+    Loader.exec_module = exec_module  # type: ignore[method-assign]
     first()
-    if not state["forks"] and hasattr(os, "register_at_fork") and told.get("forks"):
-        state["forks"] = True
+    if told.get("forks") and not State.forks and hasattr(os, "register_at_fork"):
+        State.forks.append(True)
         os.register_at_fork(after_in_child=forked)
 
 
-def chain():
+def chain() -> None:
     """Run the sitecustomize that stood there before."""
     own = os.path.dirname(os.path.abspath(__file__))
     rest = [entry for entry in sys.path if os.path.abspath(entry or ".") != own]

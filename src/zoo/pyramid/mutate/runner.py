@@ -8,10 +8,7 @@ the child alone. Everything else is a process of its own, which sees the mutant 
 import json
 import os
 import queue
-import signal
-import subprocess
 import threading
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -27,99 +24,14 @@ from zoo.pyramid.mutate.clean import (
     notes_of,
 )
 from zoo.pyramid.mutate.command import PLUGIN, Command, Room, read_command
-from zoo.pyramid.mutate.mutant import MutateError, Mutant, mutated
+from zoo.pyramid.mutate.mutant import Mutant, MutateError, mutated
 from zoo.pyramid.mutate.results import Result
+from zoo.pyramid.mutate.serving import Server, run_alone
 from zoo.pyramid.mutate.source import Source
 
 TIMES = 5.0  # the processor time of the same tests without a mutant
 SPARE = 10.0  # seconds more: imports, and a machine with other work
 SLOWER = 10.0  # wall time for processor time, before a mutant that waits for ever is given up
-
-
-class Server:
-    """The process that forks; `ask` gives how one child ended."""
-
-    def __init__(self, room: Room, command: Command, cwd: Path, clean: Clean, never: set[str]):
-        self.process = self.started(room, command, cwd, clean.modules, never)
-        if json.loads(self.process.stdout.readline() or '{"wrong": ["?"]}')["wrong"]:  # type: ignore[union-attr]
-            self.close()  # something installed imports the mutated package: load nothing then
-            self.process = self.started(room, command, cwd, [], never)
-            if json.loads(self.process.stdout.readline() or '{"wrong": ["?"]}')["wrong"]:  # type: ignore[union-attr]
-                raise MutateError("pytest itself imports the mutated package: use --no-fork")
-
-    def started(
-        self, room: Room, command: Command, cwd: Path, modules: list[str], never: set[str]
-    ) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
-            [str(command.python), str(room.path / "zoo_mutate_server.py")],
-            cwd=cwd,
-            env=room.environment(command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for who asks
-        )
-        path = [str(cwd)] if command.here else [str(Path(command.words[0]).parent)]
-        told = {"modules": modules, "cwd": str(cwd), "path": path, "never": sorted(never)}
-        process.stdin.write(json.dumps(told) + "\n")  # type: ignore[union-attr]
-        process.stdin.flush()  # type: ignore[union-attr]
-        return process
-
-    def ask(self, job: dict[str, Any]) -> dict[str, Any]:
-        self.process.stdin.write(json.dumps(job) + "\n")  # type: ignore[union-attr]
-        self.process.stdin.flush()  # type: ignore[union-attr]
-        answer = self.process.stdout.readline()  # type: ignore[union-attr]
-        if not answer:
-            raise MutateError("the process that runs the tests has ended")
-        found: dict[str, Any] = json.loads(answer)
-        return found
-
-    def close(self) -> None:
-        end(self.process)
-
-
-def end(process: "subprocess.Popen[Any]") -> None:
-    """End a process of ours and its group."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except OSError:
-        process.kill()
-    process.wait()
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            stream.close()
-
-
-def run_alone(
-    words: list[str], job: dict[str, Any], environment: dict[str, str], cwd: Path
-) -> dict[str, Any]:
-    """Run a process of its own; give how it ended, as a server does."""
-    began = time.monotonic()
-    with open(job["log"], "wb") as out:
-        process = subprocess.Popen(
-            words,
-            cwd=cwd,
-            env=environment | job["environment"],
-            stdout=out,
-            stderr=out,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        late = False
-        try:
-            code = process.wait(job["wall"])
-        except subprocess.TimeoutExpired:
-            late, code = True, -signal.SIGKILL
-        finally:
-            end(process)
-    return {
-        "code": code if code >= 0 else None,
-        "signal": -code if code < 0 else 0,
-        "cpu": 0.0,
-        "wall": time.monotonic() - began,
-        "late": late,
-    }
 
 
 class Session:
@@ -206,9 +118,10 @@ class Session:
             more["paths"] = list(dict.fromkeys(t.path for t in tests.values() if t.id in wanted))
             seconds = sum(tests[t].cpu for t in chosen)
         cpu = TIMES * seconds + SPARE
-        job = {
+        told = configure(self.room, name, sources, **more)
+        job: dict[str, Any] = {
             "args": [*self.command.args, *extra_args(self.command), "-x"],
-            "environment": configure(self.room, name, sources, **more),
+            "environment": told,
             "hook": str(folder / "hook.json"),
             "log": str(folder / "log.txt"),
             "cpu": cpu,
@@ -222,7 +135,7 @@ class Session:
                 words += job["args"][len(self.command.args) :]
             else:
                 add = f"{self.environment.get('PYTEST_ADDOPTS', '')} -p {PLUGIN}"
-                job["environment"]["PYTEST_ADDOPTS"] = add
+                told["PYTEST_ADDOPTS"] = add
             ended = run_alone(words, job, self.environment, self.cwd)
         out = folder / "out.json"
         ended["out"] = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {}

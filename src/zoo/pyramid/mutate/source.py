@@ -6,6 +6,7 @@ None of these computes.
 """
 
 import ast
+import bisect
 import re
 import warnings
 from collections.abc import Iterator
@@ -139,6 +140,14 @@ class Source:
             return 1, len(self.starts)
         return node.lineno, node.end_lineno or node.lineno  # type: ignore[attr-defined]
 
+    def starts_line(self, offset: int) -> int:
+        """Give the line of a byte of UTF-8, counted from 1."""
+        return bisect.bisect_right(self.starts, offset)
+
+    def hides(self, statement: ast.stmt) -> bool:
+        """Say whether a statement is one that is left alone."""
+        return statement in self.hidden
+
     def line_of(self, offset: int) -> int:
         """Give the line of a byte of the file, counted from 1."""
         return len(re.findall(rb"\r\n|\r|\n", self.data[:offset])) + 1
@@ -157,9 +166,7 @@ def hidden_nodes(tree: ast.Module) -> set[ast.AST]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Raise | ast.Assert | ast.Import | ast.ImportFrom):
             roots.append(node)
-        elif isinstance(node, ast.arg) and node.annotation:
-            roots.append(node.annotation)
-        elif isinstance(node, ast.AnnAssign):
+        elif (isinstance(node, ast.arg) and node.annotation) or isinstance(node, ast.AnnAssign):
             roots.append(node.annotation)
         elif isinstance(node, Function):
             roots += [node] if node.name in PRINTS else [node.returns] if node.returns else []
