@@ -65,7 +65,8 @@ def run_command(args: argparse.Namespace) -> int:
     whole = len(chosen) == len(every)
     place = work.BUILD / room.name
     record = work.run(room, chosen, jobs=args.jobs, how=how, place=place / "tree")
-    out = args.out or place / "record.json"
+    name = f"{room.name}-{args.shard.replace('/', '-of-')}" if args.shard else room.name
+    out = args.out or work.BUILD / "records" / f"{name}.json"
     work.keep(record, out)
     return tell_and_judge(record, room, args.floor, {m.function for m in every}, whole=whole)
 
@@ -196,7 +197,8 @@ def escapes_command(args: argparse.Namespace) -> int:
 
 def report_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `report`."""
-    parser.add_argument("records", nargs="+", type=Path, help="files or folders of records")
+    where = [work.BUILD / "records"]
+    parser.add_argument("records", nargs="*", type=Path, default=where, help="files or folders")
     parser.add_argument("--summary", type=Path, help="append the table here")
     parser.add_argument("--keep", action="store_true", help="write scores.json and costs.json")
 
