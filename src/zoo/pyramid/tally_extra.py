@@ -6,8 +6,8 @@ file is left alone, so that a tool may write more:
     {"tier": "unit", "what": "mutmut, zoo.ops", "killed": 1880, "of": 1904}
 
 `killed` counts mutants (or planted bugs) that a test of the tier failed for, `of` those that could
-be killed: without equivalents, and without what timed out or crashed. A table of mutation rooms
-(`room`, `killed`, `mutants`, with or without `equivalent` and `timeouts`) is read too.
+be killed: without equivalents, and without what timed out or crashed. Objects with `mutants`,
+`killed` and `survivors` are rooms of a mutation run; they are summed up.
 Flakes are objects with `test` and `verdict`; coverage is what `coverage json` writes.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 from zoo.pyramid.tally import ReportError
 
 Z = 1.959963984540054  # 95 %, both sides
-UNSOUND = ("equivalent", "equivalents", "timeout", "timeouts", "crashed", "broken", "error")
+PART = "operators_and_numbers"  # a room's mutants that flatter least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +63,14 @@ def walk(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def read_power(paths: Iterable[Path], tier: str) -> list[Power]:
-    """Read power; rooms of mutation belong to `tier` unless they say otherwise."""
+    """Read power; rooms of mutation belong to `tier`."""
     found = []
     for path in paths:
         rooms = []
         for record in objects(path):
             if {"tier", "what", "killed", "of"} <= record.keys():
                 found.append(one_power(record, path))
-            elif {"room", "killed", "mutants"} <= record.keys():
+            elif {"mutants", "killed", "survivors"} <= record.keys():
                 rooms.append(record)
         found += room_power(rooms, tier, path)
     return found
@@ -85,20 +85,22 @@ def one_power(record: dict[str, Any], path: Path) -> Power:
 
 
 def room_power(rooms: list[dict[str, Any]], tier: str, path: Path) -> list[Power]:
-    """Sum rooms of mutation up: a line each tier."""
-    sums: dict[str, list[int]] = {}
-    for room in rooms:
-        counts = [room[name] for name in ("killed", "mutants", *UNSOUND) if room.get(name)]
-        if not all(isinstance(count, int) for count in counts):
-            raise ReportError(f"{path}: room {room['room']}: {counts}; expected numbers of mutants")
-        total = sums.setdefault(str(room.get("tier", tier)), [0, 0, 0])
-        total[0] += room["killed"]
-        total[1] += room["mutants"] - sum(room.get(name) or 0 for name in UNSOUND)
-        total[2] += 1
-    return [
-        one_power({"tier": name, "what": f"mutants, {n} rooms", "killed": k, "of": of}, path)
-        for name, (k, of, n) in sums.items()
-    ]
+    """Sum rooms of mutation up: all mutants, and operators and numbers alone.
+
+    Killed and survivors alone count: an equivalent mutant, a timeout and a crash are neither.
+    """
+    drawn = " (samples)" if any(room.get("sampled") for room in rooms) else ""
+    small = [room[PART] for room in rooms if isinstance(room.get(PART), dict)]
+    found = []
+    for what, some in (("mutants", rooms), ("operators and numbers", small)):
+        if some:
+            counts = [(room["killed"], room["survivors"]) for room in some]
+            if not all(isinstance(count, int) for pair in counts for count in pair):
+                raise ReportError(f"{path}: {counts} killed and left; expected numbers of mutants")
+            killed, left = (sum(column) for column in zip(*counts, strict=True))
+            said = f"{what} of {len(some)} rooms{drawn}"
+            found.append(Power(tier=tier, what=said, killed=killed, of=killed + left))
+    return found
 
 
 def wilson(killed: int, of: int) -> tuple[float, float]:

@@ -211,23 +211,30 @@ def test_power_is_read_wherever_it_stands(tmp_path):
 
 
 def test_rooms_of_mutation_are_summed_without_what_no_test_could_kill(tmp_path):
-    rooms = [
-        {"room": "ops", "mutants": 100, "killed": 80, "equivalent": 6, "timeouts": 4},
-        {"room": "nn", "mutants": 50, "killed": 40, "timeouts": None},
-        {"room": "e", "mutants": 5, "killed": 4, "tier": "slow"},
-    ]
-    (tmp_path / "scores.json").write_text(json.dumps({"rooms": rooms}))
+    small = {"killed": 9, "survivors": 1, "equivalent": 0, "unknown": 0}
+    rooms = {
+        "ops": {"mutants": 100, "killed": 80, "survivors": 4, "equivalent": 6, "unknown": 10},
+        "nn": {"mutants": 50, "killed": 40, "survivors": 2, "operators_and_numbers": small},
+    }
+    (tmp_path / "scores.json").write_text(json.dumps(rooms))
     found = read_power([tmp_path / "scores.json"], "unit")
     assert [(one.tier, one.what, one.killed, one.of) for one in found] == [
-        ("unit", "mutants, 2 rooms", 120, 140),
-        ("slow", "mutants, 1 rooms", 4, 5),
+        ("unit", "mutants of 2 rooms", 120, 126),
+        ("unit", "operators and numbers of 1 rooms", 9, 10),
     ]
+
+
+def test_a_sample_is_said_to_be_one(tmp_path):
+    room = {"mutants": 100, "killed": 10, "survivors": 0, "sampled": True}
+    (tmp_path / "scores.json").write_text(json.dumps([room]))
+    (found,) = read_power([tmp_path / "scores.json"], "unit")
+    assert found.what == "mutants of 1 rooms (samples)"
 
 
 BAD_POWER = {
     "more than all": ({"tier": "u", "what": "w", "killed": 5, "of": 4}, "5 killed of 4"),
     "no number": ({"tier": "u", "what": "w", "killed": "5", "of": 4}, "'5' killed of 4"),
-    "no room": ({"room": "ops", "mutants": "many", "killed": 4}, "room ops.*'many'"),
+    "no room": ({"mutants": 9, "survivors": "many", "killed": 4}, "'many'"),
 }
 
 

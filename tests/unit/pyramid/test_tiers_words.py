@@ -127,6 +127,12 @@ def test_the_page_has_a_table_and_folds_the_rest():
     assert lines.count("</details>") == sum(line.startswith("<details>") for line in lines) == 5
 
 
+def test_the_table_shows_a_tiers_weakest_measurement():
+    some = [{"tier": "unit", "what": "w", "killed": k, "of": of} for k, of in ((9, 10), (8, 10))]
+    tier = record()["tiers"]["integration"] | {"power": [*some, some[0] | {"killed": 0, "of": 0}]}
+    assert as_text(record(tiers={"unit": tier}), 0).splitlines()[1].endswith(" 80.0 %")
+
+
 def test_nothing_caught_of_nothing_is_no_share():
     nothing = [{"tier": "x", "what": "w", "killed": 0, "of": 0}]
     assert "x: nothing to catch in w" in as_text(record(other_power=nothing), 0)
