@@ -156,8 +156,6 @@ def match(pattern: str, name: str) -> str | None:
     if "{}" not in pattern:
         return "" if pattern == name else None
     before, after = pattern.split("{}")
-    if len(name) <= len(before) + len(after):
-        return None
     if not (name.startswith(before) and name.endswith(after)):
         return None
     number = name[len(before) : len(name) - len(after)]
