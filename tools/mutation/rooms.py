@@ -33,7 +33,7 @@ def read(table: Path = TABLE, root: Path = Path()) -> tuple[dict[str, Room], dic
         rooms[name] = Room(
             name=name,
             source=tuple(row["source"]),
-            tests=tuple(row["tests"]),
+            tests=tuple(test for one in row["tests"] for test in tests_of(one, root)),
             floor=float(row["floor"]),
             leave=row.get("leave", {}),
             files=tuple(files_of(row["source"], excluded, root)),
@@ -49,6 +49,13 @@ def files_of(source: list[str], excluded: dict[str, str], root: Path) -> list[st
         found += [place] if place.is_file() else sorted(place.rglob("*.py"))
     names = [file.relative_to(root).as_posix() for file in found]
     return [name for name in names if not why_excluded(name, excluded)]
+
+
+def tests_of(pattern: str, root: Path) -> list[str]:
+    """Give the test files of a pattern, or the name itself where it is none."""
+    if "*" not in pattern:
+        return [pattern]
+    return [file.relative_to(root).as_posix() for file in sorted(root.glob(pattern))]
 
 
 def why_excluded(file: str, excluded: dict[str, str]) -> str:
