@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from zoo.ops._attention_dense import Spans
-from zoo.ops._function import wide
+from zoo.ops._function import wide, wide_dtype
 from zoo.ops.dropout import keep_mask, keep_scale
 
 #: between the seeds of two tiles; odd and large, so that seeds near each other share no tile
@@ -108,7 +108,7 @@ def scores(
     """Give the scores of a part, -inf where one may not look; `offset` is s - t."""
     out = torch.matmul(q * scale, k.mT)
     sees = part.queries.start + offset - part.keys.start  # the last key the first query may see
-    if causal and sees < out.shape[-1] - 1:
+    if causal and sees < out.shape[3] - 1:
         # adding is faster than filling under a mask that is repeated for each head
         out += out.new_full(out.shape[-2:], -torch.inf).triu_(sees + 1)
     if mask is not None:
@@ -118,12 +118,12 @@ def scores(
 
 def weights_(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Turn scores in place into exp(S - max); give them, their sums and log-sum-exp."""
-    top = x.amax(-1, keepdim=True)
+    top = x.amax(3, keepdim=True)
     # a row that may look nowhere: exp(-inf - lowest) = 0, and a sum below one is nothing at all
     top.clamp_min_(torch.finfo(x.dtype).min)
     x.sub_(top).exp_()
-    total = x.sum(-1, keepdim=True).clamp_min_(1.0)
-    return x, total, top.add_(total.log()).squeeze(-1)
+    total = x.sum(3, keepdim=True).clamp_min_(1.0)
+    return x, total, top.add_(total.log()).squeeze(3)
 
 
 def heads_last(like: Tensor, dtype: torch.dtype) -> Tensor:
@@ -148,7 +148,7 @@ def blocks_forward(
     """Give the output and the log-sum-exp of each row, tile by tile."""
     h, t, s = q.shape[1], q.shape[2], k.shape[2]
     y = heads_last(q, q.dtype)
-    lse = torch.zeros(q.shape[:3], dtype=wide(q[:0]).dtype, device=q.device)
+    lse = torch.zeros(q.shape[:3], dtype=wide_dtype(q), device=q.device)
     for number, tile in enumerate(tiles(q.shape, s, causal, block)):
         keep = None if seed is None else tile_keep(tile, number, h, rate, seed, q.device)
         for part in parts(tile, spans, t == s):
@@ -191,7 +191,7 @@ def blocks_backward(
             rows, queries, keys = part
             qt, kt, vt = wide(q[rows, :, queries]), wide(k[rows, :, keys]), wide(v[rows, :, keys])
             dt = wide(dy[rows, :, queries])
-            delta = (dt * y[rows, :, queries]).sum(-1, keepdim=True)
+            delta = (dt * y[rows, :, queries]).sum(3, keepdim=True)
             p = scores(qt, kt, part, mask, causal, s - t, scale)
             p.sub_(lse[rows, :, queries, None]).exp_()
             dp = torch.matmul(dt, vt.mT)
@@ -209,7 +209,7 @@ def blocks_backward(
 
 def blocks_forward_shapes(q: Tensor, *_: object) -> tuple[Tensor, Tensor]:
     """Give what `blocks_forward` gives, in shape alone."""
-    return heads_last(q, q.dtype), q.new_empty(q.shape[:3], dtype=wide(q[:0]).dtype)
+    return heads_last(q, q.dtype), q.new_empty(q.shape[:3], dtype=wide_dtype(q))
 
 
 def blocks_backward_shapes(_: Tensor, q: Tensor, k: Tensor, v: Tensor, *rest: object) -> Any:

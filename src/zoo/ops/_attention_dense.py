@@ -23,7 +23,7 @@ def visible(
     q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, spans: Spans | None
 ) -> Tensor | None:
     """Give all that says who may look where as one mask, None where everybody may everywhere."""
-    b, t, s = q.shape[0], q.shape[-2], k.shape[-2]
+    b, t, s = q.shape[0], q.shape[2], k.shape[2]
     if causal and t > 1:
         edge = torch.ones(1, 1, t, s, dtype=torch.bool, device=q.device).tril(s - t)
         mask = edge if mask is None else mask & edge
@@ -53,17 +53,17 @@ def attention_scores(q: Tensor, k: Tensor, mask: Tensor | None, scale: float) ->
 
 def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None, scale: float) -> Tensor:
     """Give softmax of the scores, zeros where one may not look."""
-    weights = torch.softmax(attention_scores(q, k, mask, scale), -1)
+    weights = torch.softmax(attention_scores(q, k, mask, scale), 3)
     return weights if mask is None else weights.masked_fill(~mask, 0.0)
 
 
 def dense_forward(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, z: Tensor | None, scale: float
-) -> tuple[Tensor, Tensor]:
-    """Give the output and the log-sum-exp of each row."""
+) -> Tensor:
+    """Give the output."""
     p = attention_weights(q, k, mask, scale)
     y = torch.matmul(p if z is None else p * z, wide(v))
-    return y.to(q.dtype), attention_scores(q, k, mask, scale).logsumexp(-1)
+    return y.to(q.dtype)
 
 
 def dense_backward(
@@ -81,7 +81,7 @@ def dense_backward(
     dp = torch.matmul(wide(dy), wide(v).mT)
     if z is not None:
         dp = dp * z
-    ds = p * (dp - (p * dp).sum(-1, keepdim=True)) * scale
+    ds = p * (dp - (p * dp).sum(3, keepdim=True)) * scale
     dq, dk = torch.matmul(ds, wide(k)), torch.matmul(ds.mT, wide(q))
     dv = torch.matmul(pz.mT, wide(dy))
     return dq.to(q.dtype), dk.to(q.dtype), dv.to(q.dtype)
@@ -104,7 +104,7 @@ def dense_jvp(
         change = change + torch.matmul(wide(tq) * scale, wide(k).mT)
     if tk is not None:
         change = change + torch.matmul(wide(q) * scale, wide(tk).mT)
-    tp = p * (change - (p * change).sum(-1, keepdim=True))
+    tp = p * (change - (p * change).sum(3, keepdim=True))
     ty = torch.matmul(tp if z is None else tp * z, wide(v))
     if tv is not None:
         ty = ty + torch.matmul(p if z is None else p * z, wide(tv))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoo.ops._attention_blocks import Tile, cut, heads_last, parts
 from zoo.ops._attention_dense import Spans, visible
-from zoo.ops._function import LOW, wide
+from zoo.ops._function import LOW, wide, wide_dtype
 
 FORWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
 BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
@@ -23,7 +23,7 @@ def flash_fits(q: Tensor, k: Tensor) -> bool:
 
 def unit_stride(x: Tensor) -> Tensor:
     """Make the last axis dense."""
-    return x if x.stride(-1) == 1 else x.contiguous()
+    return x if x.stride(3) == 1 else x.contiguous()
 
 
 def additive(mask: Tensor | None, t: int, s: int, dtype: torch.dtype) -> Tensor | None:
@@ -65,7 +65,7 @@ def flash_forward(
         return flash_part(q, k, v, additive(mask, t, s, kernel_dtype(q)), causal, scale)
     whole = Tile(slice(0, q.shape[0]), slice(0, t), slice(0, s))
     y = heads_last(q, q.dtype)
-    lse = torch.zeros(q.shape[:3], dtype=wide(q[:0]).dtype, device=q.device)
+    lse = torch.zeros(q.shape[:3], dtype=wide_dtype(q), device=q.device)
     for part in parts(whole, spans, t == s):
         rows, queries, keys = part
         added = part_additive(mask, part, kernel_dtype(q))

@@ -124,6 +124,11 @@ def wide(x: Tensor) -> Tensor:
     return x.float() if x.dtype in LOW else x
 
 
+def wide_dtype(x: Tensor) -> torch.dtype:
+    """Give the dtype that `wide` gives `x`."""
+    return torch.float32 if x.dtype in LOW else x.dtype
+
+
 def check_float(op: str, **tensors: Tensor | None) -> None:
     """Refuse tensors that are not floating point, by name."""
     for name, x in tensors.items():

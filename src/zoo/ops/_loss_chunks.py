@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.ops._elementary import mapped, readable
-from zoo.ops._function import wide
+from zoo.ops._function import wide, wide_dtype
 from zoo.ops.cross_entropy import add_up, flat, row_losses, safe, weigh
 
 
@@ -46,14 +46,14 @@ def chunk_logits(
 
 def chunk_losses(z: Tensor, at: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
     """Give the losses of a chunk and p - q, which takes the place of the logits."""
-    top, here = z.amax(-1), z.gather(-1, at).squeeze(-1)
-    middle = smoothing * z.mean(-1) if smoothing else 0.0
-    p = torch.softmax(z, -1, out=z)
+    top, here = z.amax(1), z.gather(1, at).squeeze(1)
+    middle = smoothing * z.mean(1) if smoothing else 0.0
+    p = torch.softmax(z, 1, out=z)
     # the largest p is exp(top - lse), and at least 1 / v: its logarithm is exact enough
-    lse = top - p.amax(-1).log()
-    p.scatter_add_(-1, at, torch.full_like(at, smoothing - 1, dtype=p.dtype))
+    lse = top - p.amax(1).log()
+    p.scatter_add_(1, at, torch.full_like(at, smoothing - 1, dtype=p.dtype))
     if smoothing:
-        p.sub_(smoothing / p.shape[-1])
+        p.sub_(smoothing / p.shape[1])
     return lse - (1 - smoothing) * here - middle, p
 
 
@@ -86,11 +86,11 @@ def linear_cross_entropy_forward(
 ) -> tuple[Tensor, ...]:
     """Give the loss and, of dx, dW and dc for dy = 1, those that are needed; else empty tensors."""
     x, labels = flat(x, labels)
-    dtype = wide(x[:0]).dtype
+    dtype = wide_dtype(x)
     w, at = weigh(labels, ignore, reduction, dtype), safe(labels, ignore)
     if mapped():
         z = wide(F.linear(x, weight, bias))
-        loss = add_up(row_losses(z, at, z.logsumexp(-1), smoothing), w)
+        loss = add_up(row_losses(z, at, z.logsumexp(1), smoothing), w)
         return loss, *(loss.new_empty(0) for _ in needs)
     kept = counted_rows(labels, ignore)
     loss = torch.zeros((), dtype=dtype, device=x.device)
@@ -125,7 +125,7 @@ def forward_shapes(
     x: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None, needs: list[bool], *_: object
 ) -> tuple[Tensor, ...]:
     """Give what the forward gives, in shape alone."""
-    dtype = wide(x[:0]).dtype
+    dtype = wide_dtype(x)
     shapes = (labels.numel(), x.shape[-1]), tuple(weight.shape), (weight.shape[0],)
     formed = (
         torch.empty(shape if need else 0, dtype=kind, device=x.device)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo.ops._elementary import mapped
-from zoo.ops._function import check_float, check_same_dtype, raised, wide
+from zoo.ops._function import check_float, check_same_dtype, raised, wide, wide_dtype
 
 #: rows in a chunk: its pairs stay near the processor
 ROWS = 256
@@ -35,7 +35,7 @@ def products(x: Tensor, y: Tensor) -> Tensor:
 
 def own(z: Tensor) -> Tensor:
     """Give the matrix that is one where a pair belongs together."""
-    return torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
+    return torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
 
 
 def pulled_back(g: Tensor, x: Tensor, y: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -123,7 +123,7 @@ def check_pairs(op: str, images: Tensor, texts: Tensor, **scalars: Tensor) -> tu
 
 def formed_shapes(x: Tensor, y: Tensor, needs: list[bool]) -> tuple[Any, ...]:
     """Give the loss, dx, dy and ds in shape alone, for the compiler."""
-    loss = torch.empty((), dtype=wide(x[:0]).dtype, device=x.device)
+    loss = torch.empty((), dtype=wide_dtype(x), device=x.device)
     dx = torch.empty(x.shape if needs[0] or needs[2] else 0, dtype=loss.dtype, device=x.device)
     dy = torch.empty(y.shape if needs[1] else 0, dtype=loss.dtype, device=x.device)
     return loss, dx, dy, torch.empty_like(loss)

@@ -40,7 +40,7 @@ from zoo.ops._function import (
     lowered,
     no_autocast,
     run,
-    wide,
+    wide_dtype,
 )
 from zoo.ops.dropout import check_rate, check_seed, keep_scale
 
@@ -57,7 +57,7 @@ def dense_extras(
     z = None
     if seed is not None:
         keep = dense_keep(q, k, causal, rate, seed, block)
-        z = keep.to(wide(q[:0]).dtype) * keep_scale(rate)
+        z = keep.to(wide_dtype(q)) * keep_scale(rate)
     return visible(q, k, mask, causal, spans), z
 
 
@@ -73,7 +73,8 @@ def attention_forward(
     causal, scale, _, spans, _ = options
     if mapped():
         seen, z = dense_extras(q, k, mask, seed, options)
-        return dense_forward(q, k, v, seen, z, scale)
+        # a backward of a mapped call goes by formula and asks for no log-sum-exp
+        return dense_forward(q, k, v, seen, z, scale), q.new_empty(0)
     if seed is None and flash_fits(q, k):
         return flash_forward(q, k, v, mask, causal, scale, spans)
     tiled = opaque_forward if torch.compiler.is_compiling() else blocks_forward
@@ -258,8 +259,8 @@ def real_spans(padding: Tensor) -> Spans | None:
     """Group rows next to each other by the span of their real keys; None for a row with a hole."""
     s = padding.shape[1]
     real = padding.int()
-    count, first = real.sum(-1), real.argmax(-1)
-    end = (s - real.flip(-1).argmax(-1)) * (count > 0)
+    count, first = real.sum(1), real.argmax(1)
+    end = (s - real.flip(1).argmax(1)) * (count > 0)
     spans: list[tuple[int, int, int, int]] = []
     for row, (n, start, stop) in enumerate(torch.stack((count, first, end), 1).tolist()):
         if n != stop - start:

@@ -42,15 +42,15 @@ DENSE = 4096
 def dense_loss(x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
     """Give the loss from all the logits, in elementary operations."""
     logits = wide(scale) * products(x, y)
-    sums = logits.logsumexp(-1).sum() + logits.logsumexp(-2).sum()
-    return (sums / 2 - logits.diagonal(0, -2, -1).sum()) / max(1, x.shape[-2])
+    sums = logits.logsumexp(1).sum() + logits.logsumexp(0).sum()
+    return (sums / 2 - logits.diagonal().sum()) / max(1, x.shape[0])
 
 
 def dense_residual(x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
     """Give all of g, in elementary operations."""
     logits = wide(scale) * products(x, y)
-    p, q = torch.softmax(logits, -1), torch.softmax(logits, -2)
-    return ((p + q) / 2 - own(logits)) / max(1, x.shape[-2])
+    p, q = torch.softmax(logits, 1), torch.softmax(logits, 0)
+    return ((p + q) / 2 - own(logits)) / max(1, x.shape[0])
 
 
 def log_sum_exp(logits: Tensor, axis: int, room: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from zoo.ops._elementary import elementary, mapped, readable
-from zoo.ops._function import check_float, no_autocast, run, wide
+from zoo.ops._function import check_float, no_autocast, run, wide, wide_dtype
 
 IGNORE = -100
 REDUCTIONS = ("mean", "sum")
@@ -73,14 +73,14 @@ def cross_entropy_forward(
 ) -> tuple[Tensor, Tensor]:
     """Give the loss and the log-sum-exp of each row."""
     x, labels = flat(x, labels)
-    weights, at = weigh(labels, ignore, reduction, wide(x[:0]).dtype), safe(labels, ignore)
+    weights, at = weigh(labels, ignore, reduction, wide_dtype(x)), safe(labels, ignore)
     if mapped():
-        lse = wide(x).logsumexp(-1)
+        lse = wide(x).logsumexp(1)
         return add_up(row_losses(wide(x), at, lse, smoothing), weights), lse
     pieces = []
     for rows in chunks(*x.shape):
         part = wide(x[rows])
-        lse = part.logsumexp(-1)
+        lse = part.logsumexp(1)
         pieces.append(torch.stack((row_losses(part, at[rows], lse, smoothing), lse)))
     if not pieces:
         return weights.sum(), weights
@@ -99,16 +99,16 @@ def cross_entropy_backward(
 ) -> Tensor:
     """Give dx."""
     shape, (x, labels) = x.shape, flat(x, labels)
-    weights = (weigh(labels, ignore, reduction, lse.dtype) * dy).unsqueeze(-1)
+    weights = (weigh(labels, ignore, reduction, lse.dtype) * dy).unsqueeze(1)
     at = safe(labels, ignore)
     if elementary(dy):
         return (residual(wide(x), at, smoothing) * weights).to(x.dtype).reshape(shape)
     dx = torch.empty_like(x, memory_format=torch.contiguous_format)
     for rows in chunks(*x.shape):
         p = torch.sub(wide(x[rows]), lse[rows, None]).exp_()
-        p.scatter_add_(-1, at[rows], torch.full_like(p[:, :1], smoothing - 1))
+        p.scatter_add_(1, at[rows], torch.full_like(at[rows], smoothing - 1, dtype=p.dtype))
         if smoothing:
-            p.sub_(smoothing / x.shape[-1])
+            p.sub_(smoothing / x.shape[1])
         dx[rows] = p.mul_(weights[rows])
     return dx.view(shape)
 
@@ -118,7 +118,7 @@ def cross_entropy_jvp(
 ) -> Tensor:
     """Give the tangent of the loss along `t`."""
     t, x, labels = *flat(t, labels)[:1], *flat(x, labels)
-    weights = weigh(labels, ignore, reduction, wide(x[:0]).dtype).unsqueeze(-1)
+    weights = weigh(labels, ignore, reduction, wide_dtype(x)).unsqueeze(1)
     return (residual(wide(x), safe(labels, ignore), smoothing) * wide(t) * weights).sum()
 
 
@@ -142,7 +142,13 @@ class CrossEntropy(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor, _: Any = None) -> Any:
         with no_autocast(dy):
-            return cross_entropy_backward(dy, *ctx.saved_tensors, *ctx.options), *(None,) * 4
+            return (
+                cross_entropy_backward(dy, *ctx.saved_tensors, *ctx.options),
+                None,
+                None,
+                None,
+                None,
+            )
 
     @staticmethod
     def tangent(ctx: Any, t: Tensor, *_: Any) -> Any:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import Function
 
-from zoo.ops._function import check_float, no_autocast, run, wide
+from zoo.ops._function import check_float, no_autocast, run, wide_dtype
 from zoo.ops.dropout import check_rate, check_seed, keep_mask, keep_scale
 
 
@@ -20,7 +20,7 @@ def drop_path_forward(x: Tensor, seed: Tensor, rate: float) -> Tensor:
     """Drop rows and scale the others; the map is linear and diagonal, so it is its own backward."""
     keep = keep_mask(x.shape[:1], rate, seed, x.device)
     # in float32 at least: a scale rounded to bfloat16 would move the mean
-    factor = keep.to(wide(x[:0]).dtype) * keep_scale(rate)
+    factor = keep.to(wide_dtype(x)) * keep_scale(rate)
     return (x * factor.view(-1, *(1,) * (x.ndim - 1))).to(x.dtype)
 
 

@@ -17,7 +17,15 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 from zoo.ops._elementary import elementary, mapped
-from zoo.ops._function import check_float, check_same_dtype, lowered, no_autocast, run, wide
+from zoo.ops._function import (
+    check_float,
+    check_same_dtype,
+    lowered,
+    no_autocast,
+    run,
+    wide,
+    wide_dtype,
+)
 from zoo.ops._loss_chunks import linear_cross_entropy_forward, opaque
 from zoo.ops.cross_entropy import (
     IGNORE,
@@ -45,12 +53,12 @@ def dense_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Give dx, dW, dc in elementary operations, with all the logits."""
     shape, (x, labels) = x.shape, flat(x, labels)
-    dtype = wide(x[:0]).dtype
+    dtype = wide_dtype(x)
     z = wide(F.linear(x, weight, bias))
-    w = weigh(labels, ignore, reduction, dtype).unsqueeze(-1)
+    w = weigh(labels, ignore, reduction, dtype).unsqueeze(1)
     g = residual(z, safe(labels, ignore), smoothing) * (w * dy)
     dx, dw = torch.matmul(g, wide(weight)), torch.matmul(g.mT, wide(x))
-    return dx.to(x.dtype).reshape(shape), dw.to(x.dtype), g.sum(-2).to(x.dtype)
+    return dx.to(x.dtype).reshape(shape), dw.to(x.dtype), g.sum(0).to(x.dtype)
 
 
 def linear_cross_entropy_backward(
@@ -99,7 +107,7 @@ def linear_cross_entropy_jvp(
         tx = flat(tx, labels)[0]
     x, labels = flat(x, labels)
     z = wide(F.linear(x, weight, bias))
-    w = weigh(labels, ignore, reduction, z.dtype).unsqueeze(-1)
+    w = weigh(labels, ignore, reduction, z.dtype).unsqueeze(1)
     change = torch.zeros_like(z)
     if tx is not None:
         change = change + F.linear(wide(tx), wide(weight))
@@ -151,7 +159,7 @@ class LinearCrossEntropy(Function):
             dx, dw, dc = linear_cross_entropy_backward(
                 dy, x, weight, labels, bias, tuple(formed), needs, ctx.options
             )
-        return dx, dw, None, dc, *(None,) * 5
+        return dx, dw, None, dc, None, None, None, None, None
 
     @staticmethod
     def tangent(ctx: Any, tx: Any, tw: Any, _: Any, tc: Any, *rest: Any) -> Any:

@@ -41,14 +41,14 @@ def dense_loss(x: Tensor, y: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     """Give the loss from all the logits, in elementary operations."""
     logits = wide(scale) * products(x, y) + wide(bias)
     u = logits * (1 - 2 * own(logits))
-    return F.softplus(u, threshold=LINEAR).sum() / max(1, x.shape[-2])
+    return F.softplus(u, threshold=LINEAR).sum() / max(1, x.shape[0])
 
 
 def dense_residual(x: Tensor, y: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     """Give all of g, in elementary operations."""
     logits = wide(scale) * products(x, y) + wide(bias)
     signs = 1 - 2 * own(logits)
-    return signs * torch.sigmoid(signs * logits) / max(1, x.shape[-2])
+    return signs * torch.sigmoid(signs * logits) / max(1, x.shape[0])
 
 
 def pairwise_sigmoid_forward(
@@ -140,7 +140,7 @@ class PairwiseSigmoid(Function):
     @staticmethod
     def tangent(ctx: Any, tx: Any, ty: Any, ts: Any, tb: Any, *_: Any) -> Any:
         x, y, scale, bias = ctx.saved_tensors[:4]
-        return pairwise_sigmoid_jvp(x, y, scale, bias, (tx, ty, ts, tb)), *(None,) * 4
+        return pairwise_sigmoid_jvp(x, y, scale, bias, (tx, ty, ts, tb)), None, None, None, None
 
 
 def pairwise_sigmoid(
