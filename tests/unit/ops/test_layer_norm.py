@@ -48,3 +48,23 @@ def test_low_statistics_do_not_cost_the_gradient_its_digits(dtype, create_graph)
     ex, ew, _ = torch.autograd.grad(layer_norm(*leaves), leaves, dy.double())
     assert_near(dx, ex, dtype, 2)
     assert_near(dw, ew, dtype, 2)
+
+
+def test_wider_weights_do_not_widen_the_work_on_the_gradient():
+    """dx is made in x's own float32: weights that float32 holds exactly give the same bits."""
+    x, w, b = randn(4, 6).float(), randn(6).float(), randn(6, seed=1).float()
+    for create_graph in (False, True):
+        _, _, (own, *_) = grads_of(x, w, b, create_graph)
+        _, _, (wide, *_) = grads_of(x, w.double(), b.double(), create_graph)
+        assert torch.equal(own, wide)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_a_low_tangent_is_rounded_once(dtype):
+    x, w, b = randn(3, 8).to(dtype), randn(8).to(dtype), randn(8, seed=1).to(dtype)
+    tangents = tuple(randn(*t.shape, seed=5).to(dtype) for t in (x, w, b))
+    _, t = torch.func.jvp(layer_norm, (x, w, b), tangents)
+    wide = [tuple(t.double() for t in given) for given in ((x, w, b), tangents)]
+    _, exact = torch.func.jvp(layer_norm, *wide)
+    assert t.dtype == dtype
+    assert_near(t, exact, dtype, 2)
