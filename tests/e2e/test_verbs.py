@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from e2e.door import call, environment
+from e2e.door import call, environment, forked, fresh
 from zoo.cli import VERBS
 
 EACH_VERB = pytest.mark.parametrize("verb", VERBS)
@@ -142,3 +142,15 @@ def test_a_reader_that_leaves_early_is_no_error(models):
     )
     assert done.stdout == '{"text": "'
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("verb", ["info", "embed", "generate"])
+def test_a_forked_call_is_what_a_fresh_process_gives(verb, filled):
+    """The other calls of this tier are forked from a process that has imported torch."""
+    words = [verb, *filled(VERBS[verb].good), "--json"]
+    alone = fresh(words, "", None, 120, environment())
+    assert forked(words, "", None, 120, environment()) == alone
+    refused = [verb, *filled(VERBS[verb].refused)]
+    assert forked(refused, "", None, 120, environment()) == fresh(
+        refused, "", None, 120, environment()
+    )
