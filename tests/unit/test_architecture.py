@@ -1,6 +1,7 @@
 """The rules of docs/architecture.md that a reader would otherwise have to check by hand."""
 
 import ast
+import functools
 import importlib
 from pathlib import Path
 
@@ -21,6 +22,7 @@ FLOORS = {
     "tokenizers": 0,
     "images": 0,
     "testing": 0,
+    "pyramid": 0,
     "ops.table": 1,
     "ops.table_fused": 1,
     "ops.table_vision": 1,
@@ -56,9 +58,13 @@ def floor(name):
     return FLOORS[name] if name in FLOORS else FLOORS[name.split(".")[0]]
 
 
+MODULES = {place(file) for file in FILES}
+tree_of = functools.cache(lambda file: ast.parse(file.read_text()))  # several rules read a file
+
+
 def zoo_imports(file):
     """Yield the dotted names of zoo that a file imports, wherever in the file."""
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(tree_of(file)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -71,13 +77,9 @@ def zoo_imports(file):
                 yield name.removeprefix("zoo.")
 
 
-def modules():
-    return {place(file) for file in FILES}
-
-
 def as_module(name):
     """Cut an imported name down to the file that it comes from."""
-    while name not in modules() and "." in name:
+    while name not in MODULES and "." in name:
         name = name.rpartition(".")[0]
     return name
 
@@ -118,7 +120,7 @@ def decorated_bodies(tree):
 
 @pytest.mark.parametrize("file", [f for f in FILES if place(f).startswith(COMPUTES)], ids=place)
 def test_nothing_that_computes_hides_behind_a_decorator(file):
-    assert list(decorated_bodies(ast.parse(file.read_text()))) == []
+    assert list(decorated_bodies(tree_of(file))) == []
 
 
 def test_a_hidden_body_is_seen():
@@ -134,8 +136,7 @@ def test_every_room_has_a_floor():
 
 def test_exports_are_sorted_and_there():
     for file in FILES:
-        tree = ast.parse(file.read_text())
-        for node in tree.body:
+        for node in tree_of(file).body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
                 names = ast.literal_eval(node.value)
                 assert len(set(names)) == len(names), place(file)
@@ -174,7 +175,7 @@ def test_every_public_name_is_there(package):
         assert getattr(module, name) is not None
     # a file of a public name's name would take its place once it is imported
     files = {place(f).rpartition(".")[2] for f in FILES if f"zoo.{place(f)}".startswith(package)}
-    own = {name for name in files if f"{package}.{name}" in map("zoo.{}".format, modules())}
+    own = {name for name in files if f"{package}.{name}" in map("zoo.{}".format, MODULES)}
     assert not own & set(module.__all__)
 
 
