@@ -99,7 +99,8 @@ def test_a_layout_tiles_its_data_with_every_tensor_aligned(table, seed):
 fields = st.sampled_from(["dtype", "shape", "data_offsets"])
 lies = st.one_of(
     st.none(), st.booleans(), st.integers(-5, 2**64), st.floats(allow_nan=False),
-    st.text(max_size=3), st.sampled_from(sorted(DTYPES)), st.lists(st.integers(-3, 2**63), max_size=3),
+    st.text(max_size=3), st.sampled_from(sorted(DTYPES)),
+    st.lists(st.integers(-3, 2**63), max_size=3),
     st.lists(st.booleans(), max_size=2), st.lists(st.integers(0, 4), max_size=40),
 )  # fmt: skip
 
