@@ -137,7 +137,17 @@ def test_a_report_is_kept_when_tests_fail(key):
 
 def test_the_night_has_its_parts():
     assert set(WORKFLOWS["nightly"]["jobs"]) == {
-        *("plan", "mutation", "scores", "escapes", "flake", "slow", "properties", "reproduce"),
+        *(
+            "plan",
+            "mutation",
+            "scores",
+            "escapes",
+            "power",
+            "flake",
+            "slow",
+            "properties",
+            "reproduce",
+        ),
         *("quality", "testers", "bench", "pyramid", "newest"),
     }
     assert "schedule" in trigger(WORKFLOWS["nightly"])

@@ -7,8 +7,9 @@ file is left alone, so that a tool may write more:
 
 `killed` counts mutants (or planted bugs) that a test of the tier failed for, `of` those that could
 be killed: without equivalents, and without what timed out or crashed. Objects with `mutants`,
-`killed` and `survivors` are rooms of a mutation run; they are summed up.
-Flakes are objects with `test` and `verdict`; coverage is what `coverage json` writes.
+`killed` and `survivors` are rooms of a mutation run; they are summed up. What `zoo mutate --json`
+writes has `killed` and `decided`, and the file's name says what it was. Flakes are what
+`zoo flake --json` writes: `test` and `verdict`, and sums of a `suite`. Coverage is `coverage json`.
 """
 
 import json
@@ -70,6 +71,9 @@ def read_power(paths: Iterable[Path], tier: str) -> list[Power]:
         for record in objects(path):
             if {"tier", "what", "killed", "of"} <= record.keys():
                 found.append(one_power(record, path))
+            elif {"killed", "decided"} <= record.keys():
+                own = {"tier": tier, "what": path.stem, "of": record["decided"]}
+                found.append(one_power({"killed": record["killed"], **own}, path))
             elif {"mutants", "killed", "survivors"} <= record.keys():
                 rooms.append(record)
         found += room_power(rooms, tier, path)
@@ -114,14 +118,16 @@ def wilson(killed: int, of: int) -> tuple[float, float]:
 
 
 def read_flakes(paths: Iterable[Path]) -> list[dict[str, Any]]:
-    """Give the verdict of each test that has one: the last that was written."""
-    last = {
-        str(record["test"]): record
-        for path in paths
-        for record in objects(path)
-        if {"test", "verdict"} <= record.keys()
-    }
-    return list(last.values())
+    """Give the last verdict of each test that has one, and the sums of whole hunts as they are."""
+    last: dict[str, dict[str, Any]] = {}
+    sums = []
+    for path in paths:
+        for record in objects(path):
+            if record.get("suite") is True:
+                sums.append(record)
+            elif {"test", "verdict"} <= record.keys():
+                last[str(record["test"])] = record
+    return [*sums, *last.values()]
 
 
 def read_coverage(path: Path) -> dict[str, int] | None:

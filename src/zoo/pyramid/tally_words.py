@@ -7,6 +7,8 @@ from typing import Any
 from zoo.pyramid.tally_extra import wilson
 
 WIDTH = 80
+VERDICTS = ("clean", "flaky", "again", "broken", "open", "skipped")
+UNSOUND = ("flaky", "again", "broken")
 HEAD = ("tier", "tests", "cases", "skipped", "failed", "wall", "cpu", "budget", "share", "power")
 
 
@@ -88,21 +90,24 @@ def waiting_lines(waiting: Iterable[dict[str, Any]]) -> list[str]:
 
 
 def flake_lines(flakes: Sequence[dict[str, Any]]) -> list[str]:
-    """Count the verdicts, and name every test whose verdict is not clean."""
-    counts: dict[str, int] = {}
+    """Count the verdicts, and name every test that does not always pass, with its cause."""
+    lines = []
     for one in flakes:
-        counts[str(one["verdict"])] = counts.get(str(one["verdict"]), 0) + 1
-    lines = [", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))]
-    bad = [one for one in flakes if one["verdict"] not in ("clean", "stable", "passed")]
-    lines += [f"{one['verdict']}: {one['test']}{because(one)}" for one in bad]
-    return lines if flakes else []
+        if one.get("suite") is True:
+            counts = [f"{one[name]:,} {name}" for name in VERDICTS if one.get(name)]
+            lines.append(f"{one.get('tests', 0):,} tests hunted: {', '.join(counts) or 'none ran'}")
+    rows = [one for one in flakes if one.get("suite") is not True]
+    if rows and not lines:
+        verdicts = [str(one["verdict"]) for one in rows]
+        lines.append(", ".join(f"{verdicts.count(v):,} {v}" for v in sorted(set(verdicts))))
+    bad = [one for one in rows if one["verdict"] in UNSOUND]
+    return lines + [f"{one['verdict']}: {one['test']}{because(one)}" for one in bad]
 
 
 def because(one: dict[str, Any]) -> str:
-    """Give the cause of a flake where one is named."""
-    cause = one.get("cause") or one.get("causes")
-    text = ", ".join(map(str, cause)) if isinstance(cause, list) else str(cause or "")
-    return f" ({text})" if text else ""
+    """Give the causes of a flake where they are known."""
+    causes = one.get("factors")
+    return f" ({', '.join(map(str, causes))})" if isinstance(causes, list) and causes else ""
 
 
 def coverage_lines(found: dict[str, int] | None) -> list[str]:

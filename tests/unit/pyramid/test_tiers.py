@@ -231,6 +231,16 @@ def test_a_sample_is_said_to_be_one(tmp_path):
     assert found.what == "mutants of 1 rooms (samples)"
 
 
+def test_the_score_of_zoo_mutate_is_read(tmp_path):
+    lines = [
+        {"id": "a", "verdict": "survived"},
+        {"kind": "score", "mutants": 9, "killed": 6, "decided": 8, "survivors": ["a", "b"]},
+    ]
+    (tmp_path / "power-models.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (found,) = read_power([tmp_path / "power-models.jsonl"], "unit")
+    assert (found.tier, found.what, found.killed, found.of) == ("unit", "power-models", 6, 8)
+
+
 BAD_POWER = {
     "more than all": ({"tier": "u", "what": "w", "killed": 5, "of": 4}, "5 killed of 4"),
     "no number": ({"tier": "u", "what": "w", "killed": "5", "of": 4}, "'5' killed of 4"),
@@ -252,10 +262,13 @@ def test_text_that_is_no_json_is_named_with_its_line(tmp_path):
         read_power([tmp_path / "power.jsonl"], "unit")
 
 
+SUITE = {"suite": True, "tests": 3}
+
+
 def test_the_last_verdict_of_a_test_counts(tmp_path):
-    lines = [{"test": "a", "verdict": "flaky"}, {"test": "a", "verdict": "clean"}, {"run": 1}]
+    lines = [{"test": "a", "verdict": "flaky"}, {"test": "a", "verdict": "open"}, {"run": 1}, SUITE]
     (tmp_path / "f.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    assert read_flakes([tmp_path / "f.jsonl"]) == [{"test": "a", "verdict": "clean"}]
+    assert read_flakes([tmp_path / "f.jsonl"]) == [SUITE, {"test": "a", "verdict": "open"}]
 
 
 def test_coverage_is_read_from_its_totals(tmp_path):

@@ -36,7 +36,7 @@ def record(**changes):
         },
         "flakes": [
             {"test": "b.py::test", "verdict": "clean"},
-            {"test": "c.py::test", "verdict": "flaky", "cause": ["order", "seed"]},
+            {"test": "c.py::test", "verdict": "flaky", "factors": ["order", "seed"]},
         ],
         "coverage": {"lines": 98, "lines_of": 100, "branches": 0, "branches_of": 0},
     } | changes
@@ -125,6 +125,18 @@ def test_the_page_has_a_table_and_folds_the_rest():
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     assert lines.count("</details>") == sum(line.startswith("<details>") for line in lines) == 5
+
+
+def test_a_hunt_says_how_many_tests_it_saw():
+    hunt = {"suite": True, "tests": 1200, "clean": 1000, "flaky": 1, "open": 199, "broken": 0}
+    rows = [{"test": "a", "verdict": "flaky"}, {"test": "b", "verdict": "open"}]
+    lines = as_text(record(flakes=[hunt, *rows]), 0).splitlines()
+    at = lines.index("flakes")
+    assert lines[at + 1 : at + 4] == [
+        "  1,200 tests hunted: 1,000 clean, 1 flaky, 199 open",
+        "  flaky: a",
+        "",
+    ]
 
 
 def test_the_table_shows_a_tiers_weakest_measurement():
