@@ -57,8 +57,7 @@ class LoRALinear(Linear):
 
     def plain(self) -> Linear:
         """Give the layer below, without what is learnt."""
-        bias = self.bias is not None
-        layer = Linear(self.in_features, self.out_features, bias=bias, device="meta")
+        layer = Linear(self.in_features, self.out_features, bias=False, device="meta")
         layer.weight = self.weight
         layer.register_parameter("bias", self.bias)
         return layer.train(self.training)
