@@ -42,6 +42,7 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sample", type=int, default=0, help="draw so many mutants uniformly")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shard", default="", help="a part of the functions, such as 2/5")
+    parser.add_argument("--again", type=Path, help="only what this record has as not killed")
     parser.add_argument("--jobs", type=int, default=1, help="children at a time")
     parser.add_argument("--out", type=Path, help="where the record goes")
     parser.add_argument("--floor", type=float, help="instead of the room's own")
@@ -56,6 +57,9 @@ def run_command(args: argparse.Namespace) -> int:
         cost = plan.read_costs().get(room.name, plan.UNKNOWN)
         part = plan.part_of(room, args.shard, cost)
         chosen = [m for m in chosen if m.function in part]
+    before = report.read([args.again])[0] if args.again else None
+    if before:
+        chosen = work.lived(before, chosen)
     sampled = 0 < args.sample < len(chosen)
     if sampled:
         chosen = work.drawn(chosen, args.sample, args.seed)
@@ -65,6 +69,8 @@ def run_command(args: argparse.Namespace) -> int:
     whole = len(chosen) == len(every)
     place = work.BUILD / room.name
     record = work.run(room, chosen, jobs=args.jobs, how=how, place=place / "tree")
+    if before:
+        record = work.again(before, record)
     name = f"{room.name}-{args.shard.replace('/', '-of-')}" if args.shard else room.name
     out = args.out or work.BUILD / "records" / f"{name}.json"
     work.keep(record, out)

@@ -83,6 +83,25 @@ def mutants_of(room: Room) -> list[Mutant]:
     return list(of_files(list(room.files)))
 
 
+def lived(record: dict, mutants: list[Mutant]) -> list[Mutant]:
+    """Give the mutants that a record has as not killed, by function and diff."""
+    keys = {_key(row) for row in record["rows"] if row["verdict"] != "killed"}
+    functions = {function for function, _ in keys}
+    return [m for m in mutants if m.function in functions and (m.function, m.diff()) in keys]
+
+
+def again(record: dict, newer: dict) -> dict:
+    """Put the newer verdicts in a record's place; what is no longer a mutant goes."""
+    rows = [row for row in record["rows"] if row["verdict"] == "killed"]
+    minutes = round(record["minutes"] + newer["minutes"], 2)
+    kept = {name: record[name] for name in ("sampled", "of", "cpu", "fixed")}
+    return newer | kept | {"minutes": minutes, "rows": rows + newer["rows"]}
+
+
+def _key(row: dict) -> tuple[str, str]:
+    return row["function"], row.get("diff", "")
+
+
 def keep(record: dict, file: Path) -> None:
     """Write a record, a row a line, so that it can be read and compared."""
     file.parent.mkdir(parents=True, exist_ok=True)
