@@ -214,7 +214,8 @@ class Run:
                 running.append(self.fork(name, self.order(name), longer=1.0))
             record = children.ended(children.next_ended(running))
             if record["verdict"] in ("killed", "survived"):
-                yield self.learnt(record)
+                function = record["mutant"].partition("__mutmut_")[0]
+                yield self.learnt(record) | {"imported": function in at_import}
             else:
                 again.append(record)
         for record in again:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tools.mutation.mutants import mutated
 from tools.mutation.rooms import Room
+from tools.mutation.score import OPEN
 
 LINKS = ("golden", "benchmarks", "examples", "docs", "tools", "README.md", ".ci", ".github")
 PLAIN = ("-q", "-s", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=native", "--rootdir=.")
@@ -49,11 +50,11 @@ def make(room: Room, chosen: Collection[str], place: Path) -> dict[str, str]:
 def run(room: Room, names: list[str], place: Path, *, jobs: int) -> list[dict]:
     """Run the mutants (mutmut's names) in the copy; give their records.
 
-    A function that is called at import, and by no test later, has its mutants run again in
-    children that import everything under the mutant.
+    A function that is called at import has its mutants that live run again in children that import
+    everything under the mutant: what a test file makes there is made of the original otherwise.
     """
     records = run_once(room, names, place, {"jobs": jobs})
-    imported = [r["mutant"] for r in records if r.get("imported") and r["verdict"] == "no tests"]
+    imported = [r["mutant"] for r in records if r.get("imported") and r["verdict"] in OPEN]
     if imported:
         again = run_once(room, imported, place, {"jobs": jobs, "fresh": True})
         records = [r for r in records if r["mutant"] not in set(imported)] + again
