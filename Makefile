@@ -10,13 +10,13 @@ ONLY ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help tour test unit integration lint format mutation fuzz bench testers data browser clean
+.PHONY: help tour test unit shapes integration e2e lint format mutation fuzz bench testers data browser clean
 
 help:
 	@echo "make tour         see what all four families have learnt, in seconds"
 	@echo "make test         all three tiers: unit, integration, e2e"
-	@echo "make unit         the unit tier alone, with shapes checked at run time"
-	@echo "make integration  the other two tiers"
+	@echo "make unit         one tier alone; so do make integration and make e2e"
+	@echo "make shapes       ops, parts and models, with every annotated shape checked at run time"
 	@echo "make lint         ruff and mypy; make format lets ruff repair"
 	@echo "make mutation     does a test fail when the code is broken? (ONLY=\"zoo.ops.gelu*\")"
 	@echo "make fuzz         the long form of the fuzz tests"
@@ -55,26 +55,39 @@ tour: $(VENV)/.tour
 	@$(BIN)/zoo tour --out build/tour
 
 # one thread a worker, one hash seed: a failure on one machine is a failure on all
-test unit integration mutation fuzz bench testers: export OMP_NUM_THREADS = 1
-test unit integration mutation fuzz bench testers: export MKL_NUM_THREADS = 1
-test unit integration mutation fuzz: export PYTHONHASHSEED = 0
+test unit shapes integration e2e mutation fuzz bench testers: export OMP_NUM_THREADS = 1
+test unit shapes integration e2e mutation fuzz bench testers: export MKL_NUM_THREADS = 1
+test unit shapes integration e2e mutation fuzz: export PYTHONHASHSEED = 0
 PYTEST := $(BIN)/python -m pytest -n auto
-UNIT := $(PYTEST) tests/unit --dist worksteal --timeout 120 \
+UNIT := $(PYTEST) tests/unit --dist worksteal --timeout 120
+# the unit tests through which every annotated shape is seen; the hook makes them four times as slow
+SHAPED := $(addprefix tests/unit/,nn ops/test_ops.py test_objectives.py \
+	$(addprefix models/test_,models.py vit.py clip.py look.py))
+SHAPES := $(PYTEST) $(SHAPED) --dist worksteal --timeout 120 \
 	--jaxtyping-packages=zoo,beartype.beartype
-REST := $(PYTEST) tests/integration tests/e2e --dist loadfile --timeout 300
+INTEGRATION := $(PYTEST) tests/integration --dist loadfile --timeout 300
+E2E := $(PYTEST) tests/e2e --dist loadfile --timeout 300
 
-# both run, whatever the first one says; the last line sums them up
+# all run, whatever the first one says; the last line sums them up
 test: $(VENV)/.all
 	@rm -rf build/report; code=0; \
 	$(UNIT) --junitxml build/report/unit.xml || code=1; \
-	$(REST) --junitxml build/report/rest.xml || code=1; \
+	$(SHAPES) --junitxml build/report/shapes.xml || code=1; \
+	$(INTEGRATION) --junitxml build/report/integration.xml || code=1; \
+	$(E2E) --junitxml build/report/e2e.xml || code=1; \
 	$(BIN)/python .ci/total.py build/report/*.xml || code=1; exit $$code
 
 unit: $(VENV)/.all
 	@$(UNIT)
 
+shapes: $(VENV)/.all
+	@$(SHAPES)
+
 integration: $(VENV)/.all
-	@$(REST)
+	@$(INTEGRATION)
+
+e2e: $(VENV)/.all
+	@$(E2E)
 
 lint: $(VENV)/.all
 	@$(BIN)/ruff format --check .
