@@ -46,7 +46,8 @@ class Watch:
 
     def trace(self, frame: Any, event: str, arg: Any) -> Any:
         """Watch the lines of the files of interest, and nothing else."""
-        path = self.of_interest(frame.f_code.co_filename)
+        name = frame.f_code.co_filename
+        path = self.real[name] if name in self.real else self.of_interest(name)
         if path is None:
             return None
         self.now.add((path, frame.f_lineno))

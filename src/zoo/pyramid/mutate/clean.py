@@ -44,13 +44,14 @@ class Clean:
     modules: list[str] = field(default_factory=list)
     key: str = ""  # of the command and the files of its tests
 
-    def reaching(self, mutant: Mutant) -> list[str] | None:
-        """Give the tests that execute the statement; None when it runs at import."""
-        path, lines = str(mutant.path), range(mutant.first, mutant.last + 1)
-        found = self.executing(path, lines)
-        if not found and self.early.get(path, set()).intersection(lines):
-            return None
-        return found
+    def reaching(self, mutant: Mutant) -> list[str]:
+        """Give the tests that execute the statement."""
+        return self.executing(str(mutant.path), range(mutant.first, mutant.last + 1))
+
+    def at_import(self, mutant: Mutant) -> bool:
+        """Say whether the statement runs while something is imported or collected."""
+        lines = range(mutant.first, mutant.last + 1)
+        return bool(self.early.get(str(mutant.path), set()).intersection(lines))
 
     def executing(self, path: str, lines: range) -> list[str]:
         """Give the tests that execute one of these lines."""
@@ -59,24 +60,19 @@ class Clean:
     def around(self, mutant: Mutant, classes: tuple[int, int] | None) -> list[str]:
         """Give the tests that execute the function; of one that builds an object, the class.
 
-        An object may be built once, for the first of the tests that use it; so too what runs at
-        import is used by all that execute anything of the file.
+        An object may be built once, for the first of the tests that use it. What runs at import
+        may be seen by any test, at first by those that execute anything of the file.
         """
-        path = str(mutant.path)
+        tests, path = self.tests or {}, str(mutant.path)
+        if self.at_import(mutant):
+            return sorted(tests, key=lambda one: not tests[one].lines.get(path))
         first, last = mutant.scope
-        if self.reaching(mutant) is None and mutant.function.split(".")[-1] == "<module>":
-            first, last = 1, 10**9
-        elif mutant.function.split(".")[-1] in BUILDS and classes:
+        if mutant.function.split(".")[-1] in BUILDS and classes:
             first, last = classes
+        # the line of `def` is executed where the function is made
         body = range(first + 1, last + 1) if last > first else range(first, last + 1)
-        early = self.early.get(path, set())
-        wanted = {line for line in body if line not in early} if last < 10**9 else None
-        found = []
-        for test in (self.tests or {}).values():
-            lines = test.lines.get(path, set())
-            if (lines & wanted) if wanted is not None else lines:
-                found.append(test.id)
-        return found
+        wanted = set(body) - self.early.get(path, set())
+        return [one.id for one in tests.values() if one.lines.get(path, set()) & wanted]
 
 
 def first_few(clean: Clean, ids: list[str], kills: dict[str, int]) -> list[str]:

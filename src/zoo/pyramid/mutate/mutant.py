@@ -49,6 +49,7 @@ def read(path: Path) -> tuple[bytes, str]:
         raise MutateError(f"{shown(path)}: {error.strerror or error}") from None
     try:
         encoding, _ = tokenize.detect_encoding(BytesIO(data).readline)
+        encoding = "utf-8" if encoding == "utf-8-sig" else encoding  # its mark stays where it is
         data.decode(encoding)
     except (SyntaxError, UnicodeDecodeError) as error:
         raise MutateError(f"{shown(path)} cannot be read as Python: {error}") from None

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 
 from zoo.pyramid.mutate.mutant import Mutant
-from zoo.pyramid.mutate.operators.base import called, number
+from zoo.pyramid.mutate.operators.base import called, last_name, number
 from zoo.pyramid.mutate.source import Source
 
 Rule = Callable[[Source, ast.AST, Mutant], bool]
@@ -43,6 +43,18 @@ def no_gradient(source: Source, node: ast.AST, mutant: Mutant) -> bool:
     )
 
 
+def inside_function(source: Source, node: ast.AST, mutant: Mutant) -> bool:
+    """In forward of an autograd.Function nothing is recorded: a detach changes nothing."""
+    owner, around = source.owner(node), source.function(node)
+    bases = [last_name(base) for base in owner.bases] if owner is not None else []
+    return (
+        mutant.operator in ("detach-inserted", "detach-removed")
+        and "Function" in bases
+        and around is not None
+        and around.name != "backward"
+    )
+
+
 def never_run(source: Source, node: ast.AST, mutant: Mutant) -> bool:
     """What stands below `if __name__ == "__main__"` is not imported."""
     return any(isinstance(n, ast.If) and "__main__" in ast.unparse(n.test) for n in source.up(node))
@@ -64,7 +76,14 @@ def same_swap(source: Source, node: ast.AST, mutant: Mutant) -> bool:
     return mutant.operator == "arguments-swapped" and called(node) in symmetric
 
 
-RULES: tuple[Rule, ...] = (default_ignore, one_part, no_gradient, never_run, same_swap)
+RULES: tuple[Rule, ...] = (
+    default_ignore,
+    one_part,
+    no_gradient,
+    inside_function,
+    never_run,
+    same_swap,
+)
 
 
 def equivalent(source: Source, node: ast.AST, mutant: Mutant) -> bool:

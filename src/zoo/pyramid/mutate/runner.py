@@ -8,6 +8,7 @@ the child alone. Everything else is a process of its own, which sees the mutant 
 import json
 import os
 import queue
+import shutil
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,6 +38,8 @@ SLOWER = 10.0  # wall time for processor time, before a mutant that waits for ev
 class Session:
     """One run of a command over mutants."""
 
+    spare = SPARE
+
     def __init__(self, command: Command, cwd: Path, room: Room, clean: Clean, fork: bool) -> None:
         self.command, self.cwd, self.room, self.clean = command, cwd, room, clean
         self.fork = fork and command.python is not None and hasattr(os, "fork")
@@ -60,13 +63,11 @@ class Session:
         if self.clean.tests is None:
             return self.verdict(mutant, self.once(mutant, None), None)
         reaching = self.clean.reaching(mutant)
-        if reaching == []:
-            return Result(mutant=mutant, verdict="survived", reached=0)
         around = self.clean.around(mutant, self.class_of(mutant))
-        near = reaching or around
-        count = None if reaching is None else len(reaching)
-        if not near:
+        if not reaching and not self.clean.at_import(mutant):
             return Result(mutant=mutant, verdict="survived", reached=0)
+        count = None if self.clean.at_import(mutant) else len(reaching)
+        near = reaching or [t for t in around if self.touches(t, mutant)] or around
         left = [t for t in dict.fromkeys([*near, *around]) if self.sound.get(t, True)]
         asked, cpu = 0, 0.0
         with self.lock:
@@ -87,6 +88,10 @@ class Session:
             left = [t for t in left if t not in done]
             chosen = left
         return Result(mutant=mutant, verdict="survived", tests=asked, reached=count, cpu=cpu)
+
+    def touches(self, test: str, mutant: Mutant) -> bool:
+        """Say whether a test executes anything of a mutant's file."""
+        return bool((self.clean.tests or {})[test].lines.get(str(mutant.path)))
 
     def class_of(self, mutant: Mutant) -> tuple[int, int] | None:
         """Give the lines of the class around a mutant."""
@@ -117,7 +122,7 @@ class Session:
             wanted, tests = set(chosen), self.clean.tests
             more["paths"] = list(dict.fromkeys(t.path for t in tests.values() if t.id in wanted))
             seconds = sum(tests[t].cpu for t in chosen)
-        cpu = TIMES * seconds + SPARE
+        cpu = TIMES * seconds + self.spare
         told = configure(self.room, name, sources, **more)
         job: dict[str, Any] = {
             "args": [*self.command.args, *extra_args(self.command), "-x"],
@@ -142,6 +147,7 @@ class Session:
         ended["notes"] = notes_of(folder / "seen")
         log = folder / "log.txt"
         ended["tail"] = log.read_text(errors="replace").splitlines()[-3:] if log.is_file() else []
+        shutil.rmtree(folder, ignore_errors=True)
         return ended
 
     def server(self) -> Server:
@@ -192,10 +198,12 @@ def run_mutants(
     cwd: Path | str | None = None,
     jobs: int = 1,
     fork: bool = True,
+    spare: float = SPARE,
     started: Callable[[Clean], Iterable[Result]] | None = None,
 ) -> Iterator[Result]:
     """Run the command without a mutant, then once for each; give results as they come.
 
+    A mutant may take TIMES the processor time of its tests, and `spare` seconds.
     `started` is told what the clean run showed, and gives results that are known already.
     Raises MutateError when the command cannot be run, fails, or never imports a mutated file.
     """
@@ -211,6 +219,7 @@ def run_mutants(
         yield from known
         have = {result.mutant.id for result in known}
         session = Session(asked, where, room, clean, fork)
+        session.spare = spare
         session.own = frozenset(m.id.partition(":")[0] for m in mutants)
         yield from spread(session, [m for m in mutants if m.id not in have], jobs)
     finally:

@@ -28,18 +28,18 @@ class Source:
         self.path = path.resolve()
         self.data, self.encoding = read(path)
         # ast counts in UTF-8 whatever the file is written in
-        self.text = self.data.decode(self.encoding)
+        self.bom = 3 if self.data.startswith(b"\xef\xbb\xbf") else 0
+        self.text = self.data[self.bom :].decode(self.encoding)
         self.utf8 = self.text.encode("utf-8")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # an odd escape is the owner's business
-                self.tree = ast.parse(self.utf8)
+                self.tree = ast.parse(self.text)
         except (SyntaxError, ValueError) as error:
             line = getattr(error, "lineno", None)
             at = f"{shown(path)}:{line}" if line else shown(path)
             reason = getattr(error, "msg", None) or error
             raise MutateError(f"{at}: this is no Python: {reason}") from None
-        self.bom = 3 if self.data.startswith(b"\xef\xbb\xbf") else 0
         self.starts = [0, *(m.end() for m in re.finditer(rb"\r\n|\r|\n", self.utf8))]
         self.parents = {
             child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)
@@ -166,8 +166,8 @@ def hidden_nodes(tree: ast.Module) -> set[ast.AST]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Raise | ast.Assert | ast.Import | ast.ImportFrom):
             roots.append(node)
-        elif (isinstance(node, ast.arg) and node.annotation) or isinstance(node, ast.AnnAssign):
-            roots.append(node.annotation)
+        elif isinstance(node, ast.arg | ast.AnnAssign):
+            roots += [node.annotation] if node.annotation else []
         elif isinstance(node, Function):
             roots += [node] if node.name in PRINTS else [node.returns] if node.returns else []
         elif isinstance(node, ast.Expr) and silent(node.value):

@@ -47,15 +47,15 @@ def receiver(node: ast.AST) -> ast.expr | None:
     return None
 
 
+OWN = {"self", "cls"}  # self.act(x) works on x
 LIBRARIES = {"torch", "F", "functional", "nn", "math", "np", "numpy", "ops", "jnp", "init", "jax"}
 
 
 def method_of(node: ast.AST) -> ast.expr | None:
     """Give x of x.f(...) when x is a value and no module."""
     base = receiver(node)
-    if base is None or last_name(base) in LIBRARIES:
-        return None
-    return base
+    module = base is None or last_name(base) in LIBRARIES
+    return None if module or (isinstance(base, ast.Name) and base.id in OWN) else base
 
 
 def operand(node: ast.AST) -> ast.expr | None:

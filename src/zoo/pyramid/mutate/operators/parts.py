@@ -109,7 +109,10 @@ def layer_shared(source: Source) -> Edits:
             count = made.generators[0].iter
             if called(count) == "range" and isinstance(count, ast.Call):
                 times = source.code(count.args[-1])
-                yield made, f"[{source.code(made.elt)}] * ({times})", source.said(node)
+                many = f"[{source.code(made.elt)}] * ({times})"
+                # alone in a call, a generator's own parentheses are the call's
+                inside = source.code(made).startswith("(")
+                yield made, f"({many})" if inside else many, source.said(node)
 
 
 def layers_changed(source: Source) -> Edits:
