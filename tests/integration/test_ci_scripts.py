@@ -211,3 +211,21 @@ def test_the_action_says_what_the_check_says(tmp_path, spec, code):
     assert ("::error file=decoder.py,line=21,title=causal-leak" in out) == (code == 1)
     assert ("something is wrong" in page.read_text()) == (code == 1)
     assert (tmp_path / "output").read_text().startswith(f"report={tmp_path}")
+
+
+def test_pre_commit_finds_the_hook_and_runs_it(tmp_path):
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    for folder, name, text in (
+        (ours, ".pre-commit-hooks.yaml", (ROOT / ".pre-commit-hooks.yaml").read_text()),
+        (theirs, "model.py", "spec = None\n"),
+    ):
+        folder.mkdir()
+        (folder / name).write_text(text)
+        for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
+            assert call(*git, *words, cwd=folder)[0] == 0
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    run = [sys.executable, "-m", "pre_commit", "try-repo", ours, "zoo-check", "--all-files"]
+    code, out, said = call(*run, cwd=theirs, PATH=path, PRE_COMMIT_HOME=str(tmp_path / "home"))
+    assert code == 1, said  # no model was named: the hook says so
+    assert "hook id: zoo-check" in out and "give pkg.mod:spec" in out
