@@ -38,8 +38,11 @@ from typing import Any, TextIO
 import pytest
 
 FIELDS = "seed step rounds fork order tests clock load seconds out".split()
-# entry points of plugins that repeat tests until they pass, shuffle or seed them
-HIDING = "rerunfailures flaky pytest-retry randomly random_order".split()
+# plugins that repeat tests until they pass, shuffle or seed them, by entry point and by module
+HIDING = (
+    "rerunfailures pytest_rerunfailures flaky flaky.flaky_pytest_plugin pytest-retry pytest_retry "
+    "randomly pytest_randomly random_order random_order.plugin"
+).split()
 # their options and settings may stand in a project's own files: read, and not followed
 VALUES = (
     "--reruns --reruns-delay --reruns-delay-backoff-factor --only-rerun --rerun-except "

@@ -36,7 +36,7 @@ def at_most(failures: int, runs: int, rate: float) -> float:
 def crossing(falling: Callable[[float], float], level: float) -> float:
     """Give the rate in 0 .. 1 at which a falling function of it passes a level."""
     low, high = 0.0, 1.0
-    for _ in range(60):
+    for _ in range(45):
         middle = (low + high) / 2
         if falling(middle) > level:
             low = middle
@@ -62,8 +62,7 @@ def interval(failures: int, runs: int, confidence: float) -> tuple[float, float]
     high = upper(failures, runs, 1 - tail)
     if failures == 0:
         return 0.0, high
-    # at least `failures` failures = at most `runs - failures` passes, at the rate of passes
-    low = 1 - crossing(lambda rate: at_most(runs - failures, runs, rate), tail)
+    low = crossing(lambda rate: at_most(failures - 1, runs, rate), 1 - tail)
     return low, high
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from zoo.pyramid.flake.setting import Trial, environment, varied
 
@@ -48,10 +48,8 @@ class Run:
         return [outcome for process in self.processes for outcome in process]
 
 
-class Runner(Protocol):
-    """What runs a trial; the seconds are what it may take."""
-
-    def __call__(self, trial: Trial, seconds: float) -> Run: ...
+# what runs a trial; the seconds are what it may take
+Runner = Callable[[Trial, float], Run]
 
 
 @dataclass

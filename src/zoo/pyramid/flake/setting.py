@@ -127,7 +127,7 @@ class Plan:
             turn, place = divmod(number - 1, len(deck))
             dealt[factor] = random.Random(f"{factor}/{turn}").sample(deck, len(deck))[place]
         if "seed" in self.vary:
-            dealt["seed"] = number * 10_000  # each round takes the next
+            dealt["seed"] = number * 10_007  # each round takes the next
         if "hash" in self.vary:
             dealt["hash"] = number
         if "order" in self.vary:
