@@ -174,21 +174,21 @@ def in_ci() -> bool:
     return os.environ.get("CI", "").lower() in ("1", "true", "yes")
 
 
-def header(config: Any) -> str:
+def header(config: Any, hash_seed: str | None) -> str:
     """Say in a line what a run of these tests hangs on."""
     # workers are children: they start with the 0 that is set here
-    fixed = HASHED or (None if runs_tests(config) else "0")
+    fixed = hash_seed or (None if runs_tests(config) else "0")
     hashed = f"hash seed {fixed}" if fixed else f"hash seed drawn by chance ({HASH_SEED}=0 fixes)"
     threads = number(THREADS, 1, 1)
     return f"deterministic: seed {number(SEED, 0, 0)}, {threads} thread(s) a process, {hashed}"
 
 
-def settle(config: Any) -> None:
+def settle(config: Any, hash_seed: str | None) -> None:
     """Refuse what cannot be repeated in CI; set up the libraries that tests draw with."""
     number(SEED, 0, 0)  # a slip is a usage error now, not a failure of every test
     if not runs_tests(config):
         return
-    if HASHED is None and in_ci():
+    if hash_seed is None and in_ci():
         raise pytest.UsageError(
             f"{HASH_SEED} is not set, so the order of sets changes from run to run, and it cannot "
             f"be set once Python runs: start with `{HASH_SEED}=0 python -m pytest ...`"
@@ -261,7 +261,7 @@ def judged(report: Any, who: str, before: dict[str, Any]) -> Any:
     found = [
         left
         for left in leaks.differences(before, leaks.reading())
-        if not left.name.startswith(leaks.VARIABLE) and left.name != "sys.path"
+        if not left.name.startswith(leaks.VARIABLE)
     ]
     for left in found:
         leaks.put_back(left)
@@ -280,9 +280,9 @@ def pytest_configure(config: Any) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: Any) -> None:
     """Set up torch and hypothesis before any test module is imported."""
-    settle(session.config)
+    settle(session.config, HASHED)
 
 
 def pytest_report_header(config: Any) -> str:
     """Say what a run of these tests hangs on."""
-    return header(config)
+    return header(config, HASHED)

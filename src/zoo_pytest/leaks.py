@@ -3,6 +3,7 @@
 A reading is a dict of plain values and costs some 20 microseconds, so that every test can afford
 two. Torch and numpy are read only where they are loaded. Generators are not read: every test is
 seeded by its own name (`deterministic.py`), so the state that another one leaves means nothing.
+sys.path and the recursion limit are not read either: torch's compiler sets both at its first use.
 """
 
 import gc
@@ -17,7 +18,7 @@ from typing import Any
 
 VARIABLE = "environment variable "  # and its name: how a difference of the environment is called
 # what pytest itself, coverage, and libraries while they are imported, set
-THEIRS = ("PYTEST_", "COV_", "KMP_", "TORCHINDUCTOR_", "TRITON_", "HYPOTHESIS_")
+THEIRS = ("PYTEST_", "COV_", "KMP_", "TORCH", "_TORCH", "TRITON_", "HYPOTHESIS_")
 GONE = "a folder that is gone"
 
 
@@ -86,14 +87,6 @@ def collect(on: bool) -> None:
 
 PYTHON = {
     "the working folder": Setting(folder, enter, "go there with monkeypatch.chdir"),
-    "sys.path": Setting(
-        lambda: list(sys.path),
-        lambda old: sys.path.__setitem__(slice(None), old),
-        "lengthen it with monkeypatch.syspath_prepend",
-    ),
-    "the recursion limit": Setting(
-        sys.getrecursionlimit, sys.setrecursionlimit, "sys.setrecursionlimit({was})"
-    ),
     "the locale": Setting(
         lambda: locale.setlocale(locale.LC_ALL),
         lambda old: locale.setlocale(locale.LC_ALL, old),
