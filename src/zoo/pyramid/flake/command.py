@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from zoo.pyramid.flake.cause import Finding
@@ -115,16 +115,22 @@ def shows(command: Command, test: str, suite: Children, seconds: float) -> bool:
 
 
 def reproducer(
-    finding: Finding, test: str, suite: Children, *, rate: float, left: float, tries: int
+    finding: Finding,
+    test: str,
+    suite: Children,
+    *,
+    rate: float,
+    left: Callable[[], float],
+    tries: int,
 ) -> tuple[str, bool]:
     """Give the shortest command that was seen to work, and whether one was."""
     first = ""
     for command in candidates(finding, test, suite, rate):
         first = first or str(command)
         for _ in range(tries):
-            if left <= 0:
+            if left() <= 0:
                 return first, False
-            if shows(command, test, suite, left):
+            if shows(command, test, suite, left()):
                 return str(command), True
     return first, False
 

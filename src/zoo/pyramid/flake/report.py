@@ -70,7 +70,7 @@ def flaky_row(
         count = found.causes[0].bad
     rate = count.failures / count.runs
     command, works = reproducer(
-        found, name, suite, rate=rate, left=left(), tries=tries(found.arm, kinds)
+        found, name, suite, rate=rate, left=left, tries=tries(found.arm, kinds)
     )
     known = words.rate_text(count.failures, count.runs, aim.confidence)
     if again:  # judged by its first run in each process, which is what a suite does
