@@ -147,7 +147,7 @@ def test_the_interval_is_wilsons(hits, trials):
     for end in found:
         error = math.sqrt(end * (1 - end) / trials)
         assert abs(rate - end) == pytest.approx(1.959964 * error, rel=1e-9, abs=1e-7)
-    assert found[0] <= rate <= found[1]
+    assert found[0] - 1e-12 <= rate <= found[1] + 1e-12
     assert found[0] < found[1]
 
 
