@@ -1,6 +1,7 @@
 """Each operator on the few lines that it is made for; other lines it leaves alone."""
 
 import ast
+from pathlib import Path
 
 import pytest
 
@@ -236,3 +237,9 @@ def test_every_mutant_is_python_and_no_two_are_the_same(tmp_path):
     for text in made:
         ast.parse(text)
     assert len({m.id for m in mutants_of(path)}) == len(made)
+
+
+def test_the_manual_names_every_operator():
+    manual = (Path(__file__).parents[3] / "docs" / "mutate.md").read_text()
+    assert f"There are {len(OPERATORS)} operators" in manual
+    assert [name for name in OPERATORS if f"{name}" not in manual] == []
