@@ -93,7 +93,7 @@ tables = st.integers(1, 8).flatmap(
 
 
 @examples(30)
-@given(rows=tables, rate=shares, seed=seeds, order=st.permutations(range(8)))
+@given(rows=tables, rate=shares, seed=seeds, order=st.permutations([4, 2, 5, 0, 7, 3, 1, 6]))
 def test_as_many_candidates_are_chosen_as_the_rate_says_wherever_they_stand(
     rows, rate, seed, order
 ):

@@ -198,7 +198,7 @@ keys = st.lists(st.binary(max_size=4), min_size=1, max_size=12)
     named=st.none() | st.lists(st.sampled_from(SPLITS), min_size=12, max_size=12),
     valid=st.integers(0, 8),
     test=st.integers(0, 8),
-    order=st.permutations(range(12)),
+    order=st.permutations([4, 2, 5, 0, 11, 7, 3, 1, 9, 6, 10, 8]),
 )
 def test_drawn_splits_follow_from_keys_alone(keys, named, valid, test, order):
     named = None if named is None else named[: len(keys)]
@@ -241,7 +241,8 @@ def test_shares_and_classes_that_cannot_be_are_refused_with_their_values(valid, 
 
 @examples(15)
 @given(
-    rows=st.lists(good_row("tagged_text"), min_size=1, max_size=5), order=st.permutations(range(5))
+    rows=st.lists(good_row("tagged_text"), min_size=1, max_size=5),
+    order=st.permutations([4, 2, 0, 3, 1]),
 )
 def test_a_version_knows_content_and_no_order(rows, order):
     frame = framed(rows)

@@ -99,7 +99,7 @@ def test_wilsons_ends_solve_its_quadratic(hits, rows, level):
 
 
 @examples(8)
-@given(passed=outcomes, order=st.permutations(range(12)), seed=seeds)
+@given(passed=outcomes, order=st.permutations([4, 2, 5, 0, 11, 7, 3, 1, 9, 6, 10, 8]), seed=seeds)
 def test_an_interval_holds_the_share_and_knows_no_order(passed, order, seed):
     parts = parts_of(passed)
     low, high = interval(parts, share, samples=400, seed=seed)

@@ -13,7 +13,7 @@ from zoo.ops.attention import attend
 from zoo.ops.dropout import keep_scale
 
 LONGEST = 2000  # as in test_ops_properties
-small = st.integers(1, 4)
+small = st.sampled_from([2, 3, 1, 4])
 
 
 def inputs(seed, b, h, t, s, n):
@@ -28,7 +28,7 @@ def inputs(seed, b, h, t, s, n):
     s=some,
     seed=seeds,
     kind=st.integers(0, 6),
-    order=st.permutations(range(6)),
+    order=st.permutations([4, 2, 5, 0, 3, 1]),
 )
 def test_keys_rows_and_heads_have_no_order(b, h, t, s, seed, kind, order):
     q, k, v = inputs(seed, b, h, t, s, 3)

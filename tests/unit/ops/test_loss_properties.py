@@ -31,7 +31,7 @@ def test_what_all_logits_of_a_row_have_in_common_does_not_count(rows, v, seed, s
 
 
 @examples(12)
-@given(rows=st.integers(0, 6), v=some, seed=seeds, order=st.permutations(range(6)))
+@given(rows=st.integers(0, 6), v=some, seed=seeds, order=st.permutations([4, 2, 5, 0, 3, 1]))
 def test_classes_and_rows_have_no_order(rows, v, seed, order):
     x, labels = drawn(seed, rows, v), labels_of(seed, v, rows)
     expected = ops.cross_entropy(x, labels, smoothing=0.1)
@@ -95,7 +95,12 @@ def pairs_of(seed, n, width):
 
 
 @examples(10)
-@given(n=st.integers(0, 6), width=st.integers(0, 4), seed=seeds, order=st.permutations(range(6)))
+@given(
+    n=st.integers(0, 6),
+    width=st.integers(0, 4),
+    seed=seeds,
+    order=st.permutations([4, 2, 5, 0, 3, 1]),
+)
 def test_pairs_have_no_order_and_no_first_side(n, width, seed, order):
     x, y, scale, bias = pairs_of(seed, n, width)
     at = [i for i in order if i < n]
