@@ -477,3 +477,9 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path, changes):
 
 def test_a_label_is_a_name_and_a_probability():
     assert Label("cat", 0.5) == Label(name="cat", probability=0.5)
+
+
+@pytest.mark.parametrize("kind", [ImageClassifier, ImageEmbedder])
+def test_a_task_that_sees_is_read_onto_the_device_that_is_named(tmp_path, kind):
+    read = kind.from_folder(write_vit(tmp_path), device="meta", dtype=torch.float64)
+    assert {(p.device.type, p.dtype) for p in read.model.parameters()} == {("meta", torch.float64)}

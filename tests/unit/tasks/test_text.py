@@ -312,3 +312,37 @@ def test_texts_have_the_classes_that_the_model_gives(tmp_path, family):
 def test_a_model_without_classes_of_texts_is_told(bert):
     with pytest.raises(CheckpointError, match="classifying texts needs a BERT or GPT-2 with its"):
         TextClassifier.from_folder(bert)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "max"])
+def test_ranking_asks_for_its_pooling_and_tells_how_far_it_is(embedder, pooling):
+    heard = []
+    ranked = embedder.rank(TEXTS[0], TEXTS, pooling=pooling, done=heard.append)
+    vectors = torch.stack([alone(embedder, text, pooling) for text in TEXTS])
+    cosines = torch.nn.functional.cosine_similarity(vectors, vectors[:1])
+    assert dict(ranked) == pytest.approx(dict(enumerate(cosines.tolist())), abs=1e-12)
+    assert sum(heard) == 6
+
+
+def test_text_without_a_limit_streams_to_the_same_end(generator):
+    prompt = "a dog ran in the garden and"
+    assert "".join(generator.stream(prompt)) == generator.generate([prompt])[0].text
+
+
+@pytest.mark.parametrize("task", ["embed", "fill", "classify", "generate"])
+def test_a_task_is_read_onto_the_device_that_is_named(tmp_path, task):
+    kinds = {"embed": Embedder, "fill": FillMask, "classify": TextClassifier}
+    if task == "generate":
+        write_gpt2(tmp_path)
+    else:
+        write_bert(tmp_path, {"embed": None, "fill": "masked_lm", "classify": "sequence"}[task])
+    read = kinds.get(task, Generator).from_folder(tmp_path, device="meta", dtype=torch.float64)
+    assert {(p.device.type, p.dtype) for p in read.model.parameters()} == {("meta", torch.float64)}
+
+
+def test_a_gpt2_that_classifies_does_not_generate(tmp_path):
+    write_gpt2(tmp_path)
+    config = GPT2Config(vocab=270, context=24, width=20, depth=1, heads=4, pad=0)
+    GPT2(config, "sequence").save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="holds a GPT2 with head 'sequence'"):
+        Generator.from_folder(tmp_path)
