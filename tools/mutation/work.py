@@ -94,7 +94,7 @@ def again(record: dict, newer: dict) -> dict:
     """Put the newer verdicts in a record's place; what is no longer a mutant goes."""
     rows = [row for row in record["rows"] if row["verdict"] == "killed"]
     minutes = round(record["minutes"] + newer["minutes"], 2)
-    kept = {name: record[name] for name in ("sampled", "of", "cpu", "fixed")}
+    kept = {name: record[name] for name in ("sampled", "of", "cpu", "fixed") if name in record}
     return newer | kept | {"minutes": minutes, "rows": rows + newer["rows"]}
 
 
