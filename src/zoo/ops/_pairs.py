@@ -126,4 +126,4 @@ def formed_shapes(x: Tensor, y: Tensor, needs: list[bool]) -> tuple[Any, ...]:
     loss = torch.empty((), dtype=wide_dtype(x), device=x.device)
     dx = torch.empty(x.shape if needs[0] or needs[2] else 0, dtype=loss.dtype, device=x.device)
     dy = torch.empty(y.shape if needs[1] else 0, dtype=loss.dtype, device=x.device)
-    return loss, dx, dy, torch.empty_like(loss)
+    return loss, dx, dy, torch.empty_like(loss) if any(needs) else torch.empty_like(dx)

@@ -81,7 +81,9 @@ def contrastive_forward(
         by_column = torch.logaddexp(by_column, columns) if part.start else columns
         diagonal = diagonal + z.diagonal(part.start).sum()
     loss = ((by_row.sum() + by_column.sum()) / 2 - diagonal) / max(1, n)
-    for part in chunks(n, rows) if any(needs) else ():
+    if not any(needs):
+        return loss, *(loss.new_empty(0) for _ in needs)
+    for part in chunks(n, rows):
         size = part.stop - part.start
         z = logits[part] if keep else logits[:size]
         if not keep and rows < n:
@@ -114,8 +116,12 @@ opaque.register_fake(forward_shapes)
 def contrastive_backward(
     dy: Tensor, x: Tensor, y: Tensor, scale: Tensor, *formed: Tensor
 ) -> tuple[Tensor, ...]:
-    """Scale what forward formed; by formula where a derivative of it may be wanted."""
-    if elementary(dy):
+    """Scale what forward formed; by formula where a derivative of it may be wanted.
+
+    A forward under a functional transform has formed nothing, even where its pullback comes later.
+    """
+    *_, last = formed
+    if elementary(dy) or not last.numel():
         return pulled_back(dense_residual(x, y, scale) * dy, x, y, scale)
     return scaled([*formed], dy, [x, y, scale])
 
@@ -150,7 +156,7 @@ class Contrastive(Function):
 
     @staticmethod
     def tangent(ctx: Any, tx: Any, ty: Any, ts: Any, *_: Any) -> Any:
-        x, y, scale = ctx.saved_tensors[:3]
+        x, y, scale, *_ = ctx.saved_tensors
         return contrastive_jvp(x, y, scale, (tx, ty, ts)), None, None, None
 
 

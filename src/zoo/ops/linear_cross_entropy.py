@@ -163,7 +163,7 @@ class LinearCrossEntropy(Function):
 
     @staticmethod
     def tangent(ctx: Any, tx: Any, tw: Any, _: Any, tc: Any, *rest: Any) -> Any:
-        x, weight, labels, bias = ctx.saved_tensors[:4]
+        x, weight, labels, bias = ctx.saved_tensors
         value = linear_cross_entropy_jvp(x, weight, labels, bias, (tx, tw, tc), ctx.options)
         return value, None, None, None
 

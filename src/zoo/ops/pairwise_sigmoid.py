@@ -72,6 +72,8 @@ def pairwise_sigmoid_forward(
             db = db + g.sum()
             formed.add(g, part)
     weight = 1 / max(1, n)
+    if not any(needs):
+        return loss * weight, *(loss.new_empty(0) for _ in needs)
     return loss * weight, *formed.gradients(scale, weight), db * weight
 
 
@@ -79,8 +81,8 @@ def forward_shapes(
     x: Tensor, y: Tensor, scale: Tensor, bias: Tensor, needs: list[bool], rows: int
 ) -> tuple[Tensor, ...]:
     """Give what the forward gives, in shape alone."""
-    loss, *formed = formed_shapes(x, y, needs)
-    return loss, *formed, torch.empty_like(loss)
+    loss, dx, dy, ds = formed_shapes(x, y, needs)
+    return loss, dx, dy, ds, torch.empty_like(ds)
 
 
 # the compiler takes the loop as an operator: traced, it would be a graph for one length only
@@ -97,8 +99,12 @@ opaque.register_fake(forward_shapes)
 def pairwise_sigmoid_backward(
     dy: Tensor, x: Tensor, y: Tensor, scale: Tensor, bias: Tensor, *formed: Tensor
 ) -> tuple[Tensor, ...]:
-    """Scale what forward formed; by formula where a derivative of it may be wanted."""
-    if elementary(dy):
+    """Scale what forward formed; by formula where a derivative of it may be wanted.
+
+    A forward under a functional transform has formed nothing, even where its pullback comes later.
+    """
+    *_, last = formed
+    if elementary(dy) or not last.numel():
         g = dense_residual(x, y, scale, bias) * dy
         return *pulled_back(g, x, y, scale), g.sum().to(bias.dtype)
     return scaled([*formed], dy, [x, y, scale, bias])
@@ -139,7 +145,7 @@ class PairwiseSigmoid(Function):
 
     @staticmethod
     def tangent(ctx: Any, tx: Any, ty: Any, ts: Any, tb: Any, *_: Any) -> Any:
-        x, y, scale, bias = ctx.saved_tensors[:4]
+        x, y, scale, bias, *_ = ctx.saved_tensors
         return pairwise_sigmoid_jvp(x, y, scale, bias, (tx, ty, ts, tb)), None, None, None, None
 
 

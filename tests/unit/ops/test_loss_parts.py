@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo import ops
 from zoo.ops._loss_chunks import (
@@ -216,9 +217,36 @@ def test_the_formulas_keep_low_dtypes_and_round_once(dtype):
 def test_gradients_are_scaled_in_their_own_place_and_by_one_not_at_all():
     g = randn(3, 2)
     before = g.clone()
-    assert scale_(g, f64(1.0)) is g and torch.equal(g, before)
+    assert scale_(g, f64(1.0)) is g and torch.equal(g, before) and g._version == 0
     assert scale_(g, f64(2.0)) is g and torch.equal(g, 2 * before)
     assert scale_(g.to(META), torch.empty((), device=META)).device == META
+
+
+class Products(TorchDispatchMode):
+    """Count the products of matrices made inside."""
+
+    number = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        self.number += name in ("mm", "addmm", "addmm_", "mv")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["linear_cross_entropy", *PAIRS])
+def test_a_forward_without_grad_forms_no_gradients(name):
+    x, y, scale = (t.requires_grad_() for t in (randn(4, 3), randn(4, 3, seed=1), f64(2.0)))
+    calls = {
+        "linear_cross_entropy": lambda: ops.linear_cross_entropy(x, y, torch.tensor([0, 3, 1, 2])),
+        "contrastive": lambda: ops.contrastive(x, y, scale),
+        "pairwise_sigmoid": lambda: ops.pairwise_sigmoid(x, y, scale, f64(-1.0)),
+    }
+    with torch.no_grad(), Products() as products:
+        calls[name]()
+    assert products.number == 1
+    with Products() as products:
+        calls[name]()
+    assert products.number == 3
 
 
 # losses over pairs
@@ -258,3 +286,13 @@ def test_what_is_formed_grows_only_where_it_is_wanted():
         if dy.numel():
             close(dy, g.T @ x)
     assert len(formed_shapes(x, y, [True] * 3)) == 4
+
+
+def test_labels_can_be_mapped_over():
+    """Their values cannot be looked at then, on whatever device they are."""
+    x, weight = randn(4, 3), randn(5, 3)
+    labels = torch.tensor([[0, 1, 2, -100], [4, -100, 4, 3]])
+    logits = x @ weight.T
+    each = torch.vmap(lambda at: ops.cross_entropy(logits, at))(labels)
+    close(each, torch.stack([F.cross_entropy(logits, at) for at in labels]))
+    close(torch.vmap(lambda at: ops.linear_cross_entropy(x, weight, at))(labels), each)

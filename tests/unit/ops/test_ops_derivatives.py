@@ -79,6 +79,17 @@ def test_functional_derivatives_equal_the_reference(info, sample):
     close(twice, expected)
 
 
+@each_op
+def test_a_pullback_may_be_taken_later_and_without_grad(info, sample):
+    """The transform is over by then, and what its forward left out must be made up."""
+    floats, found = dense(sample), []
+    for op in (info.op, info.reference):
+        y, pull = torch.func.vjp(lambda *f, op=op: sample.call(op, *f), *floats)
+        with torch.no_grad():
+            found.append(pull(direction(y)))
+    close(*found)
+
+
 @each_dense_case
 def test_forward_mode_equals_the_reference(info, sample):
     floats = dense(sample)
