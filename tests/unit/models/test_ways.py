@@ -92,3 +92,11 @@ def test_a_cache_that_forgets_its_padding_has_none():
     assert cache.padded
     cache.truncate(3)
     assert not cache.padded
+
+
+def test_resized_positions_are_of_their_own_even_where_nothing_changes():
+    model = tiny("vit", "image")
+    before = model.positions
+    model.resize(model.config.image)
+    assert torch.equal(model.positions, before)
+    assert model.positions.data_ptr() != before.data_ptr()
