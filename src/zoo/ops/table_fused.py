@@ -99,7 +99,11 @@ def attention_reference(
 def attention_errors() -> Iterator[Refusal]:
     q, k, v = qkv(2, 3, 4, 5, 6)
     wrong = r"^attention: q, k, v are .*; give \(b, h, t, n\), twice"
-    yield Refusal("heads", (q, k[:, :1], v[:, :1]), {}, ValueError, wrong)
+    shapes = r"\(2, 3, 4, 6\), \(2, 1, 5, 6\), \(2, 1, 5, 6\)"
+    match = rf"^attention: q, k, v are {shapes}; give"
+    yield Refusal("heads", (q, k[:, :1], v[:, :1]), {}, ValueError, match)
+    yield Refusal("batch", (q[:1], k, v), {}, ValueError, wrong)
+    yield Refusal("five-axes", (q[None], k[None], v[None]), {}, ValueError, wrong)
     yield Refusal("head-size", (q[..., :1], k, v), {}, ValueError, wrong)
     yield Refusal("values", (q, k, v[:, :, :2]), {}, ValueError, wrong)
     yield Refusal("axes", (q[0], k[0], v[0]), {}, ValueError, wrong)
@@ -120,6 +124,10 @@ def attention_errors() -> Iterator[Refusal]:
     yield Refusal("padding-shape", (q, k, v), {"padding": looks(2, 4)}, ValueError, match)
     match = "^attention: rate 0.5 needs a seed"
     yield Refusal("no-seed", (q, k, v), {"rate": 0.5}, ValueError, match)
+    match = "^attention: seed is 0.5; give an int"
+    yield Refusal("seed", (q, k, v), {"rate": 0.5, "seed": 0.5}, TypeError, match)
+    match = "^attention: padding is torch.float32"
+    yield Refusal("padding-dtype", (q, k, v), {"padding": torch.ones(2, 5)}, ValueError, match)
     match = r"^attention: rate 1.0 is outside \[0, 1\)"
     yield Refusal("rate", (q, k, v), {"rate": 1.0, "seed": 1}, ValueError, match)
 
@@ -164,25 +172,25 @@ def cross_entropy_reference(
     return total / max(1, int((labels != ignore).sum())) if reduction == "mean" else total
 
 
-def loss_errors(call: Any) -> Iterator[Refusal]:
+def loss_errors(op: str, call: Any) -> Iterator[Refusal]:
     """What both losses refuse; `call` makes the arguments from labels for 3 rows and 4 columns."""
     labels = torch.tensor([0, 4, 1])
-    match = r"label 4 is outside \[0, 4\) and not -100$"
+    match = rf"^{op}: label 4 is outside \[0, 4\) and not -100$"
     yield Refusal("label-high", call(labels), {}, IndexError, match)
-    match = r"label -1 is outside \[0, 4\) and not -100$"
+    match = rf"^{op}: label -1 is outside \[0, 4\) and not -100$"
     yield Refusal("label-low", call(labels - 1 - labels // 4), {}, IndexError, match)
-    match = "labels are torch.int32; give int64"
+    match = f"^{op}: labels are torch.int32; give int64"
     yield Refusal("label-dtype", call(labels.int()), {}, TypeError, match)
-    match = r"labels \(2,\) do not name rows of \(3, 4\)$"
+    match = rf"^{op}: labels \(2,\) do not name rows of \(3, 4\)$"
     yield Refusal("label-shape", call(labels[:2]), {}, ValueError, match)
-    match = r"smoothing 1.5 is outside \[0, 1\]$"
+    match = rf"^{op}: smoothing 1.5 is outside \[0, 1\]$"
     yield Refusal("smoothing-high", call(labels), {"smoothing": 1.5}, ValueError, match)
-    match = "reduction 'none' is unknown; give one of mean, sum$"
+    match = f"^{op}: reduction 'none' is unknown; give one of mean, sum$"
     yield Refusal("reduction", call(labels), {"reduction": "none"}, ValueError, match)
 
 
 def cross_entropy_errors() -> Iterator[Refusal]:
-    yield from loss_errors(lambda labels: (randn(3, 4), labels))
+    yield from loss_errors("cross_entropy", lambda labels: (randn(3, 4), labels))
     ids = torch.ones(3, 4).long()
     yield Refusal("ids", (ids, ids[:, 0]), {}, TypeError, "^cross_entropy: logits is torch.int64")
 
@@ -207,12 +215,16 @@ def linear_cross_entropy_reference(
 
 def linear_cross_entropy_errors() -> Iterator[Refusal]:
     x, weight = randn(3, 2), randn(4, 2)
-    yield from loss_errors(lambda labels: (x, weight, labels))
+    yield from loss_errors("linear_cross_entropy", lambda labels: (x, weight, labels))
     labels = torch.tensor([0, 1, 2])
-    match = r"x \(3, 2\) and weight \(2, 4\) do not fit"
+    match = r"^linear_cross_entropy: x \(3, 2\) and weight \(2, 4\) do not fit"
     yield Refusal("weight-shape", (x, weight.T, labels), {}, ValueError, match)
-    match = "x torch.float64, weight torch.float32 differ"
+    match = r"^linear_cross_entropy: x \(3, 2\) and weight \(4, 2, 2\) do not fit"
+    yield Refusal("weight-axes", (x, randn(4, 2, 2), labels), {}, ValueError, match)
+    match = "^linear_cross_entropy: x torch.float64, weight torch.float32 differ"
     yield Refusal("dtypes", (x, weight.float(), labels), {}, TypeError, match)
+    match = "^linear_cross_entropy: bias is torch.int64"
+    yield Refusal("int-bias", (x, weight, labels, labels.new_ones(4)), {}, TypeError, match)
 
 
 FUSED: dict[str, OpInfo] = {
