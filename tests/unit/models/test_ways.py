@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unit.models.tiny import example, tiny
+from unit.models.tiny import MAIN, example, tiny
 from zoo.models import GPT2, MODELS
 from zoo.models.clip_config import parameters_of as clip_parameters
 from zoo.models.gpt2 import parameters_of as gpt2_parameters
@@ -100,3 +100,42 @@ def test_resized_positions_are_of_their_own_even_where_nothing_changes():
     model.resize(model.config.image)
     assert torch.equal(model.positions, before)
     assert model.positions.data_ptr() != before.data_ptr()
+
+
+@pytest.mark.parametrize(
+    ("recompute", "gradients", "runs"), [(False, True, 1), (True, True, 2), (True, False, 1)]
+)
+@pytest.mark.parametrize("family", MAIN)
+def test_blocks_run_again_in_the_backward_pass_when_asked_and_only_then(
+    family, recompute, gradients, runs
+):
+    model = tiny(family, MAIN[family])
+    model.recompute = recompute
+    counted = []
+    block = next(m for n, m in model.named_modules() if n.endswith("blocks.0"))
+    block.register_forward_pre_hook(lambda module, given: counted.append(1))
+    with torch.set_grad_enabled(gradients):
+        answer = model(**example(family, MAIN[family], model)).sum()
+    if gradients:
+        answer.backward()
+    assert len(counted) == runs
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "vit"])
+def test_embeddings_and_both_branches_of_each_block_are_dropped_from(family):
+    # as in the papers' code: once after the embeddings, after attention and after the MLP
+    model = tiny(family, None, dropout=0.2).train()
+    counted = []
+    for module in model.modules():
+        if isinstance(module, Dropout):
+            module.register_forward_pre_hook(lambda module, given: counted.append(module.rate))
+    model(**example(family, None, model))
+    assert counted == [0.2] * (1 + 2 * model.config.depth)
+
+
+def test_a_clip_drops_attention_weights_alone():
+    model = tiny("clip", "match", attention_dropout=0.2)
+    assert not [m for m in model.modules() if isinstance(m, Dropout)]
+    batch = example("clip", "match", model)
+    assert torch.equal(model.eval()(**batch), model(**batch))
+    assert not torch.equal(model.train()(**batch), model(**batch))
