@@ -77,7 +77,7 @@ def prefixed(table):
     return dataclasses.replace(table, body=tuple(map(named, table.body)))
 
 
-@examples(30)
+@examples(20)
 @given(kinds=kinds, depth=st.integers(0, 12), seed=seeds, prefix=st.booleans(), noise=st.booleans())
 def test_a_state_comes_back_bit_by_bit_whatever_its_table(kinds, depth, seed, prefix, noise):
     table, theirs = prefixed(table_of(kinds, bool(depth))), state_of(kinds, depth, seed)
@@ -92,7 +92,7 @@ def test_a_state_comes_back_bit_by_bit_whatever_its_table(kinds, depth, seed, pr
     assert all(torch.equal(back[name], wanted[name]) for name in wanted)
 
 
-@examples(30)
+@examples(20)
 @given(
     kinds=kinds, depth=st.integers(0, 3), seed=seeds, drop=st.integers(0, 30), more=st.booleans()
 )
@@ -122,7 +122,7 @@ rules = st.sampled_from(
 shapes = st.lists(st.integers(0, 3), max_size=3).map(tuple)
 
 
-@examples(60)
+@examples(40)
 @given(rule=rules, first=shapes, second=shapes)
 def test_a_shape_that_is_promised_is_the_one_that_is_made_and_undone(rule, first, second):
     tensors = [torch.zeros(first), torch.ones(second)][: 2 if isinstance(rule, Stack) else 1]
@@ -137,7 +137,7 @@ def test_a_shape_that_is_promised_is_the_one_that_is_made_and_undone(rule, first
         assert name in ("a", "c") and torch.equal(back, tensor)
 
 
-@examples(60)
+@examples(40)
 @given(
     before=st.text("ab.", max_size=3),
     after=st.text("ab.", max_size=3),
@@ -156,7 +156,7 @@ junk = st.sampled_from([None, True, -1, 0, 1.5, 10**30, "", "gelu", [], [1, 2, 3
 
 
 @each_family
-@examples(25)
+@examples(16)
 @given(data=st.data())
 def test_a_config_with_one_strange_value_is_read_as_it_says_or_refused_by_name(family, data):
     """No other error than ConfigError; what is read says the value that was given."""
@@ -183,7 +183,7 @@ def test_a_config_with_one_strange_value_is_read_as_it_says_or_refused_by_name(f
 
 
 @each_family
-@examples(15)
+@examples(10)
 @given(name=st.text("abcdefgh_", min_size=4, max_size=10), value=junk)
 def test_an_unknown_key_passes_when_it_is_off_and_is_refused_when_it_is_on(family, name, value):
     spec = MODELS[family]
@@ -198,7 +198,7 @@ def test_an_unknown_key_passes_when_it_is_off_and_is_refused_when_it_is_on(famil
 
 
 @each_family
-@examples(15)
+@examples(10)
 @given(
     labels=st.lists(st.text(max_size=4), min_size=1, max_size=5, unique=True),
     drop=st.integers(0, 9),

@@ -56,7 +56,7 @@ def folder_of(tmp_path_factory):
     return folder, folder / "a.safetensors"
 
 
-@examples(8)
+@examples(5)
 @given(
     table=tables,
     metadata=st.dictionaries(names, st.text(st.characters(codec="utf-8"), max_size=5), max_size=2),
@@ -77,7 +77,7 @@ def test_tensors_come_back_bit_by_bit_here_and_in_the_library(
     assert all(same(theirs[name], tensor) for name, tensor in tensors.items())
 
 
-@examples(25)
+@examples(16)
 @given(table=tables, seed=seeds)
 def test_a_layout_tiles_its_data_with_every_tensor_aligned(table, seed):
     tensors = tensors_of(table, seed)
@@ -105,7 +105,7 @@ lies = st.one_of(
 )  # fmt: skip
 
 
-@examples(20)
+@examples(13)
 @given(field=fields, lie=lies, extra=st.booleans(), seed=seeds)
 def test_a_header_that_lies_is_refused_or_the_library_reads_the_same(
     field, lie, extra, seed, tmp_path_factory
@@ -128,7 +128,7 @@ def test_a_header_that_lies_is_refused_or_the_library_reads_the_same(
     assert all(same(found[name], theirs[name]) for name in theirs) and found.keys() == theirs.keys()
 
 
-@examples(25)
+@examples(16)
 @given(place=st.integers(0, 10**6), act=st.sampled_from(["flip", "cut", "add"]), seed=seeds)
 def test_damage_of_any_byte_of_our_file_is_refused_or_changes_no_tensor(
     place, act, seed, tmp_path_factory
@@ -157,7 +157,7 @@ def test_damage_of_any_byte_of_our_file_is_refused_or_changes_no_tensor(
             assert load_by_the_library(bytes(data)).keys() == tensors.keys()
 
 
-@examples(60)
+@examples(40)
 @given(
     cuts=st.lists(st.integers(0, 9), max_size=5),
     move=st.none() | st.integers(0, 4),

@@ -36,7 +36,7 @@ def parts_of(passed):
     return np.array([[float(p), 1.0] for p in passed])
 
 
-@examples(40)
+@examples(26)
 @given(broke=st.integers(-2, 40), mended=st.integers(-2, 40))
 def test_mcnemars_chance_is_exact_and_one_of_both_sides(broke, mended):
     if min(broke, mended) < 0:
@@ -54,7 +54,7 @@ def test_mcnemars_chance_is_exact_and_one_of_both_sides(broke, mended):
     assert chance_of_breaks(broke, mended + 1) > found or broke == 0
 
 
-@examples(40)
+@examples(26)
 @given(rows=counts, p=shares, hits=st.integers(-2, 62))
 def test_chances_of_hits_are_scipys_and_sum_to_one(rows, p, hits):
     found = binomial(rows, p)
@@ -65,10 +65,12 @@ def test_chances_of_hits_are_scipys_and_sum_to_one(rows, p, hits):
     np.testing.assert_allclose(found, binomial(rows, 1 - p)[::-1], **close)
     at_least = chance_of_hits(hits, rows, p)
     np.testing.assert_allclose(at_least, min(1.0, stats.binom.sf(hits - 1, rows, p)), **close)
-    assert chance_of_hits(hits + 1, rows, p) <= at_least <= 1
+    # fewer terms, added in another order: monotone up to the rounding of a sum
+    assert chance_of_hits(hits + 1, rows, p) <= at_least + 60 * UNIT
+    assert at_least <= 1
 
 
-@examples(30)
+@examples(20)
 @given(p=st.floats(-2, 3, width=16))
 def test_a_share_that_is_none_is_refused(p):
     if 0 <= p <= 1:
@@ -78,7 +80,7 @@ def test_a_share_that_is_none_is_refused(p):
         binomial(5, p)
 
 
-@examples(60)
+@examples(40)
 @given(hits=st.integers(-2, 60), rows=counts, level=st.sampled_from([0.5, 0.9, 0.95, 0.99]))
 def test_wilsons_ends_solve_its_quadratic(hits, rows, level):
     if not 0 <= hits <= rows or rows == 0:
@@ -98,7 +100,7 @@ def test_wilsons_ends_solve_its_quadratic(hits, rows, level):
     assert wider[0] <= low and wider[1] >= high
 
 
-@examples(8)
+@examples(5)
 @given(passed=outcomes, order=st.permutations([4, 2, 5, 0, 11, 7, 3, 1, 9, 6, 10, 8]), seed=seeds)
 def test_an_interval_holds_the_share_and_knows_no_order(passed, order, seed):
     parts = parts_of(passed)
@@ -117,7 +119,7 @@ def test_an_interval_holds_the_share_and_knows_no_order(passed, order, seed):
     assert abs(again[:, 0].mean() - drawn[:, 0].mean()) <= 6 * error
 
 
-@examples(6)
+@examples(4)
 @given(before=outcomes, flips=st.lists(st.integers(0, 11), max_size=4), seed=seeds)
 def test_a_change_turned_round_is_its_negative_and_none_is_none(before, flips, seed):
     after = [p != (i in flips) for i, p in enumerate(before)]
@@ -140,7 +142,7 @@ def test_a_change_turned_round_is_its_negative_and_none_is_none(before, flips, s
     assert (change <= 0) or chance > 0
 
 
-@examples(20)
+@examples(13)
 @given(
     values=st.lists(st.integers(0, 20), min_size=1, max_size=30),
     at=st.integers(0, 20),

@@ -16,7 +16,7 @@ side = st.integers(1, 400)
 small = st.integers(1, 9)
 
 
-@examples(60)
+@examples(40)
 @given(height=side, width=side, edge=side, most=st.none() | side)
 def test_a_picture_keeps_its_shape_and_its_sides_trade_places(height, width, edge, most):
     size = {"shortest_edge": edge} | ({} if most is None else {"longest_edge": most})
@@ -33,7 +33,7 @@ def test_a_picture_keeps_its_shape_and_its_sides_trade_places(height, width, edg
     assert (made[0] <= made[1]) == (height <= width) or first == second
 
 
-@examples(60)
+@examples(40)
 @given(height=side, width=side, high=side, wide=side)
 def test_a_picture_fits_its_largest_size(height, width, high, wide):
     made = resized(height, width, {"max_height": high, "max_width": wide})
@@ -46,7 +46,7 @@ def test_a_picture_fits_its_largest_size(height, width, high, wide):
     assert resized(height, width, {"height": high, "width": wide}) == (high, wide)
 
 
-@examples(60)
+@examples(40)
 @given(have=st.integers(1, 60), want=st.integers(1, 60), how=st.sampled_from(["down", "even"]))
 def test_a_crop_leaves_as_much_on_both_sides(have, want, how):
     start, at = crop_start(have, want, how)
@@ -56,7 +56,7 @@ def test_a_crop_leaves_as_much_on_both_sides(have, want, how):
     assert abs(at - (want - kept - at)) <= 1
 
 
-@examples(30)
+@examples(20)
 @given(
     height=small,
     width=small,
@@ -78,7 +78,7 @@ def test_a_crop_holds_the_middle_and_black_around_it(height, width, high, wide, 
     assert np.array_equal(again, made)
 
 
-@examples(15)
+@examples(10)
 @given(
     size=st.tuples(small, small),
     out=st.tuples(small, small),
@@ -109,7 +109,7 @@ def test_pixels_are_the_arithmetic_of_the_settings(size, out, seed, rescale, nor
     assert np.array_equal(made[0].numpy(), wanted.transpose(2, 0, 1))
 
 
-@examples(10)
+@examples(6)
 @given(sizes=st.lists(st.tuples(small, small), min_size=1, max_size=3), seed=seeds, edge=small)
 def test_a_picture_does_not_know_the_others(sizes, seed, edge):
     rng = np.random.default_rng(seed)
@@ -126,7 +126,7 @@ def test_a_picture_does_not_know_the_others(sizes, seed, edge):
             loose(arrays)
 
 
-@examples(20)
+@examples(13)
 @given(
     shape=st.lists(st.integers(0, 5), max_size=4),
     dtype=st.sampled_from(["uint8", "int64", "float32", "bool"]),
@@ -147,7 +147,7 @@ def test_an_array_is_a_picture_or_refused_with_its_shape(shape, dtype):
         processor(array)
 
 
-@examples(30)
+@examples(20)
 @given(width=side, height=side, box=st.integers(8, 300))
 def test_a_contained_picture_fits_and_touches(width, height, box):
     made = contained(Image.new("L", (width, height)), box)
@@ -159,7 +159,7 @@ def test_a_contained_picture_fits_and_touches(width, height, box):
         assert max(made.size) == box
 
 
-@examples(20)
+@examples(13)
 @given(weights=st.lists(st.floats(-1, 2, width=16) | st.just(float("nan")), max_size=5))
 def test_weights_lie_between_0_and_1_or_their_reach_is_told(weights):
     if all(0 <= w <= 1 for w in weights):

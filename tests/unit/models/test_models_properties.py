@@ -90,7 +90,7 @@ def inputs_of(model, name, seed, b, t):
 
 
 @pytest.mark.parametrize("name", TOWERS)
-@examples(3)
+@examples(2)
 @given(order=st.lists(st.integers(0, 2), min_size=1, max_size=3), t=st.integers(1, 7), seed=seeds)
 def test_a_row_does_not_know_the_others(name, order, t, seed):
     """A batch taken in another order, with rows left out or twice, gives the same rows."""
@@ -101,7 +101,7 @@ def test_a_row_does_not_know_the_others(name, order, t, seed):
 
 
 @pytest.mark.parametrize("name", TOWERS)
-@examples(10)
+@examples(6)
 @given(seed=seeds, shape=st.lists(st.integers(1, 3), min_size=0, max_size=5))
 def test_what_has_the_wrong_number_of_axes_is_refused(name, seed, shape):
     model = TOWERS[name]
@@ -115,8 +115,12 @@ def test_what_has_the_wrong_number_of_axes_is_refused(name, seed, shape):
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert", "clip-text"])
-@examples(10)
-@given(seed=seeds, t=st.integers(1, 7), wrong=st.integers(-(2**40), 2**40))
+@examples(6)
+@given(
+    seed=seeds,
+    t=st.integers(1, 7),
+    wrong=st.integers(-2, 0) | st.integers(95, 99) | st.integers(-(2**40), 2**40),
+)
 def test_an_id_outside_the_vocabulary_is_refused_by_its_number(name, seed, t, wrong):
     model = TOWERS[name]
     ids = inputs_of(model, name, seed, 2, t)["input_ids"]

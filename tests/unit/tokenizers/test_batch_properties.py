@@ -22,7 +22,7 @@ likely = st.one_of(texts_, words.map(" ".join))
 
 
 @each_kind
-@examples(12)
+@examples(8)
 @given(
     texts=st.lists(likely, max_size=4),
     side=st.sampled_from(["left", "right"]),
@@ -65,7 +65,7 @@ def test_a_row_is_its_text_alone_cut_and_padded(kind, texts, side, special, long
 
 
 @each_kind
-@examples(12)
+@examples(8)
 @given(
     pairs=st.lists(st.tuples(likely, likely), min_size=1, max_size=3),
     longest=st.none() | st.integers(5, 12),
@@ -93,7 +93,7 @@ def test_of_a_pair_the_longer_text_is_cut_first(kind, pairs, longest):
 
 
 @each_kind
-@examples(15)
+@examples(10)
 @given(text=likely)
 def test_offsets_say_where_each_token_stands(kind, text):
     tok = EVERY[kind]
@@ -111,7 +111,7 @@ def test_offsets_say_where_each_token_stands(kind, text):
 
 
 @each_kind
-@examples(15)
+@examples(10)
 @given(texts=st.lists(likely, min_size=1, max_size=4), at=st.integers(0, 3))
 def test_a_row_does_not_know_the_others(kind, texts, at):
     tok = EVERY[kind]
@@ -123,7 +123,7 @@ def test_a_row_does_not_know_the_others(kind, texts, at):
 
 
 @each_kind
-@examples(15)
+@examples(10)
 @given(data=st.data())
 def test_ids_without_a_token_are_refused_by_number_and_decoded_text_is_stable(kind, data):
     tok = EVERY[kind]
@@ -139,7 +139,7 @@ def test_ids_without_a_token_are_refused_by_number_and_decoded_text_is_stable(ki
         assert tok.decode(tok.encode(text)) == text
 
 
-@examples(25)
+@examples(16)
 @given(
     texts=st.lists(likely, max_size=3),
     at=st.integers(0, 3),
@@ -174,7 +174,7 @@ class Row:
         self.count = min(self.count, most)
 
 
-@examples(60)
+@examples(40)
 @given(a=st.integers(0, 9), b=st.none() | st.integers(0, 9), most=st.integers(0, 18))
 def test_what_is_too_long_is_cut_to_the_most_and_evenly(a, b, most):
     if a + (b or 0) <= most:
@@ -188,7 +188,7 @@ def test_what_is_too_long_is_cut_to_the_most_and_evenly(a, b, most):
         assert min(a, b) in (len(one), len(two))
 
 
-@examples(40)
+@examples(26)
 @given(
     rows=st.lists(st.lists(st.integers(1, 9), max_size=5), max_size=4),
     fill=st.integers(-100, 0),
