@@ -58,6 +58,18 @@ def test_each_row_is_to_match_its_own_of_all_processes(rank, reduction):
     torch.testing.assert_close(loss, want, rtol=1e-12, atol=1e-12)
 
 
+def test_the_mean_of_all_is_given_unless_the_sum_is_asked_for(rank):
+    images, texts, scale = rows(3, 5), rows(3, 5, seed=1), torch.tensor(7.0, dtype=D)
+    mean = pair_loss(images, texts, scale, None)
+    assert torch.equal(mean * 3, pair_loss(images, texts, scale, None, reduction="sum"))
+
+
+def test_rows_are_numbered_where_they_are(rank):
+    images, texts, scale = rows(3, 5), rows(3, 5, seed=1), torch.tensor(7.0, dtype=D)
+    with torch.device("meta"):
+        assert pair_loss(images, texts, scale, None).device.type == "cpu"
+
+
 class Pairs(torch.nn.Module):
     """Two encoders: an image is its pixels, a text its ids, without what the mask leaves out."""
 
