@@ -79,16 +79,26 @@ def run(args: argparse.Namespace) -> int:
         Path(args.out).write_text("", encoding="utf-8")
         suite.record = lambda run: write(Path(args.out), run)
     code = 2
+    waiting: dict[str, list[str]] = {}
     for row in verdicts(suite, suite, plan, aim, say):
-        if "suite" not in row:
+        if row.get("verdict") == "open" and not args.json:  # many, and all alike
+            waiting.setdefault(row["known"], []).append(row["test"])
+        elif "suite" not in row:
             emit(args, row, test_text(row) + "\n")
         elif not row["tests"]:
             why = "; ".join(row["notes"]) or "pytest found none"
             raise UsageError(f"no test ran with {' '.join(theirs) or 'no arguments'}: {why}")
         else:
+            for known, names in waiting.items():
+                print(f"UNDECIDED {shown(names)}\n  {known}\n")
             emit(args, row, summary_text(row))
             code = row["exit"]
     return code
+
+
+def shown(names: list[str]) -> str:
+    """Name one test, and say how many more there are."""
+    return names[0] + (f" and {len(names) - 1} more" if names[1:] else "")
 
 
 def planned(args: argparse.Namespace, theirs: Sequence[str]) -> Plan:

@@ -252,6 +252,18 @@ def test_a_run_that_went_wrong_is_no_clean_run():
     assert whole["exit"] == 1 and "exit code 3" in whole["notes"][0]
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("t.py -p rerunfailures -x", "t.py -x"),
+        ("-ppytest_randomly t.py", "t.py"),
+        ("-p mine t.py -k flaky", "-p mine t.py -k flaky"),
+    ],
+)
+def test_plugins_that_hide_a_flake_are_not_asked_for(given, kept):
+    assert Children(tuple(given.split()), xdist=False).arguments == tuple(kept.split())
+
+
 def parsed(text):
     return verb_parser("flake", flake).parse_args(text.split())
 

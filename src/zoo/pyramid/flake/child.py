@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,11 @@ from typing import Any, NamedTuple
 from zoo.pyramid.flake.setting import Trial, environment, varied
 
 GRACE = 20.0  # seconds that a test which runs when time is up may still take
+# as zoo_pytest.varied blocks them
+HIDING = (
+    "rerunfailures pytest_rerunfailures flaky flaky.flaky_pytest_plugin pytest-retry pytest_retry "
+    "randomly pytest_randomly random_order random_order.plugin"
+).split()
 FAILED = ("failed", "crashed")
 
 
@@ -61,6 +66,9 @@ class Children:
     root: Path = field(default_factory=Path.cwd)
     targets: tuple[str, ...] = ()  # those of the arguments that say where tests are
     record: Callable[[Run], None] = lambda run: None
+
+    def __post_init__(self) -> None:
+        self.arguments = visible(self.arguments)
 
     def __call__(self, trial: Trial, seconds: float) -> Run:
         """Run one trial; a process that hangs is ended when time is up."""
@@ -143,9 +151,10 @@ class Children:
                 elif "uncollected" in line:
                     trouble.append(f"cannot collect {line['uncollected']}: {line['why']}")
             processes.append(outcomes(lines, code))
-        if code not in (0, 1, -signal.SIGKILL) and not trouble:
-            trouble.append(f"pytest's exit code was {code}: {last_words(said)}")
         kept = tuple(tuple(process) for process in processes if process)
+        silent = code == 1 and not kept  # pytest's own start went wrong
+        if (silent or code not in (0, 1, -signal.SIGKILL)) and not trouble:
+            trouble.append(f"pytest's exit code was {code}: {last_words(said)}")
         if not any(outcome.outcome == "crashed" for process in kept for outcome in process):
             # a worker that died before it ran a test leaves no line; xdist tells of it
             trouble += [line.strip() for line in said.splitlines() if "worker 'gw" in line][:3]
@@ -166,6 +175,17 @@ def installed(module: str, arguments: tuple[str, ...], plugin: str) -> bool:
     if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
         off = off or not (f"-p {plugin}" in words or f"-p{plugin}" in words)
     return importlib.util.find_spec(module) is not None and not off
+
+
+def visible(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Give arguments without `-p NAME` for plugins that hide a flake: named so, they would load."""
+    made: list[str] = []
+    for word in arguments:
+        if made and made[-1] == "-p" and word in HIDING:
+            made.pop()
+        elif not (word.startswith("-p") and word[2:] in HIDING):
+            made.append(word)
+    return tuple(made)
 
 
 def wait(process: subprocess.Popen[Any], seconds: float) -> int:
