@@ -13,6 +13,7 @@ from unit.property_rows import examples
 from zoo.data.cells import as_label, as_labels, as_list, as_number
 from zoo.data.errors import DataError
 from zoo.data.kinds import KINDS, SPLITS
+from zoo.data.rules import list_rules, number_rules, text_rules
 from zoo.data.schemas import check_frame
 from zoo.data.splits import check_options, draw
 from zoo.data.version import cells_of, digests, order_of, version_of
@@ -120,6 +121,23 @@ def test_one_damaged_cell_is_refused_and_named_with_its_row_and_column(kind, dat
     with pytest.raises(DataError, match=words) as caught:
         check(kind, frame)
     assert "more cannot be used" not in str(caught.value)
+
+
+@examples(30)
+@given(
+    values=st.lists(
+        odd | filled | st.lists(filled, max_size=2) | st.integers(-2, 9), min_size=1, max_size=6
+    )
+)
+def test_the_rules_of_a_form_are_its_plain_sentence(values):
+    column = pd.Series(values, dtype=object)
+    for form, rules in (
+        ("number", number_rules("n")),
+        ("text", text_rules("n", 24)),
+        ("tokens", list_rules("n")),
+    ):
+        good = [all(row) for row in zip(*(rule.good(column) for rule in rules), strict=True)]
+        assert good == [keeps(form, value, 24) for value in values], form
 
 
 @examples(3)
