@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT))  # the tools are no package of the wheel
 
-from tools.mutation import changed, escapes, plan, report, rooms, survivors, tell  # noqa: E402
+from tools.mutation import changed, escapes, plan, report, rooms, survivors, tell, work  # noqa: E402
 
 DIFF = "- return x + eps\n+ return x - eps"
 
@@ -330,3 +330,40 @@ def test_costs_are_kept_by_file_where_enough_was_run():
     kept = report.costs([record(rows)], {"z": {"fixed": 1.0, "each": 1.0, "files": {}}})
     assert kept["a"] == {"fixed": 30.0, "each": 1.864, "files": {"src/zoo/a.py": 2.0}}
     assert list(kept) == ["a", "z"]
+
+
+# what lived, again
+
+
+class Made:
+    """A mutant as `lived` asks about it."""
+
+    def __init__(self, function, diff):
+        self.function, self.changes = function, diff
+
+    def diff(self):
+        return self.changes
+
+
+def test_what_lived_is_found_again_by_function_and_lines():
+    rows = [lived(), lived("zoo.a.g", verdict="endless"), lived("zoo.a.h", verdict="killed")]
+    made = [Made(f"zoo.a.{name}", diff) for name in "fgh" for diff in (DIFF, "- a\n+ b")]
+    found = work.lived(record(rows), made)
+    assert [(m.function, m.changes) for m in found] == [("zoo.a.f", DIFF), ("zoo.a.g", DIFF)]
+
+
+def test_what_was_killed_stays_and_what_is_no_mutant_any_more_goes():
+    rows = [lived(id="k", verdict="killed"), lived(id="f"), lived(id="gone")]
+    newer = {
+        "room": "a",
+        "date": "2026-01-03",
+        "minutes": 0.5,
+        "rows": [lived(id="f2", verdict="killed")],
+    }
+    joined = work.again(record(rows, sampled=3), newer)
+    assert [(row["id"], row["verdict"]) for row in joined["rows"]] == [
+        ("k", "killed"),
+        ("f2", "killed"),
+    ]
+    assert (joined["sampled"], joined["of"], joined["minutes"]) == (3, 100, 1.5)
+    assert joined["date"] == "2026-01-03"
