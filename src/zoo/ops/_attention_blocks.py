@@ -110,7 +110,7 @@ def scores(
     sees = part.queries.start + offset - part.keys.start  # the last key the first query may see
     if causal and sees < out.shape[3] - 1:
         # adding is faster than filling under a mask that is repeated for each head
-        out += out.new_full(out.shape[-2:], -torch.inf).triu_(sees + 1)
+        out += out.new_full(out.shape[2:], -torch.inf).triu_(sees + 1)
     if mask is not None:
         out.masked_fill_(~cut(mask, part), -torch.inf)
     return out

@@ -198,7 +198,7 @@ def attend(
             )
         spans, mask = use_padding(padding, mask, q.shape[2])
     if scale is None:
-        scale = q.shape[3] ** -0.5 if q.shape[3] else 1.0
+        scale = max(1, q.shape[3]) ** -0.5
     drawn = one_seed(rate, seed)
     return run(Attention, q, k, v, mask, drawn, causal, scale, rate, spans, block)[0]
 

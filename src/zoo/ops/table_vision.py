@@ -94,6 +94,7 @@ def normalize_samples() -> Iterator[Sample]:
     yield Sample("no-columns", (randn(3, 0),))
     yield Sample("long-and-short", (f64([[3e3, -4e3, 5.0], [2e-3, 1e-3, -3e-3]]),))
     yield Sample("below-eps", (randn(3, 4) * 0.01, 0.5))
+    yield Sample("at-eps", (f64([[0.5, 0.0, 0.0], [0.0, -0.5, 0.0]]), 0.5))
     yield Sample("zeros", (torch.zeros(2, 3, dtype=torch.float64), 0.25))
     yield Sample(
         "both-sides-of-eps", (f64([[0.3, 0.1, 0.2], [0.6, 0.0, -0.1], [3.0, -1.0, 2.0]]), 0.5)

@@ -168,7 +168,12 @@ def test_spans_written_as_a_mask_hide_padding_queries_of_self_attention_only():
 
 @pytest.mark.parametrize(
     ("shape", "s", "fits"),
-    [((2, 3, 4, 5), 6, True), ((2, 3, 0, 5), 6, False), ((2, 3, 4, 5), 0, False)],
+    [
+        ((1, 1, 1, 1), 1, True),
+        ((2, 3, 4, 5), 6, True),
+        ((2, 3, 0, 5), 6, False),
+        ((2, 3, 4, 5), 0, False),
+    ],
 )
 def test_the_kernel_is_never_given_a_size_of_zero(shape, s, fits):
     """It would divide by it, and the process would die."""

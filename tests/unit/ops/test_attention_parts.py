@@ -33,7 +33,7 @@ from zoo.ops._attention_flash import (
     part_additive,
     unit_stride,
 )
-from zoo.ops.attention import attend, four_axes, use_padding
+from zoo.ops.attention import attend, four_axes, one_seed, use_padding
 from zoo.ops.dropout import keep_mask
 from zoo.testing.opinfo import randint, randn
 
@@ -311,6 +311,20 @@ def test_a_mask_gets_four_axes():
         assert four_axes(mask, shape).shape == wanted
         assert torch.equal(four_axes(mask, shape).flatten(), mask.flatten())
     assert four_axes(torch.tensor(True), shape).shape == (1, 1, 1, 1)
+
+
+def test_a_seed_becomes_a_tensor_and_a_tensor_stays():
+    seed = torch.tensor(7)
+    assert one_seed(0.5, seed) is seed and one_seed(0.0, seed) is None
+    made = one_seed(0.5, -7)
+    assert made == -7 and made.shape == () and made.dtype == torch.int64
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_tile_of_one_score_gives_the_value_itself(causal):
+    q, k, v = (randn(1, 1, 1, 1, seed=i) for i in range(3))
+    y, lse = blocks_forward(q, k, v, None, None, causal, 0.7, 0.0, None, 3)
+    torch.testing.assert_close((y, lse), (v, 0.7 * q[..., 0] * k[..., 0]))
 
 
 def test_padding_becomes_spans_or_a_mask():

@@ -36,6 +36,7 @@ def test_the_share_that_is_kept_is_one_less_the_rate(rate):
 def test_scale_times_kept_levels_is_all_levels(rate):
     kept = torch.arange(-(1 << 15), 1 << 15).ge(threshold(rate) - (1 << 15)).sum().item()
     assert kept >= 1 and keep_scale(rate) * kept == 65536
+    assert threshold(rate) == min(round(rate * 65536), 65535)
 
 
 def test_an_element_is_kept_where_its_bits_reach_the_threshold():

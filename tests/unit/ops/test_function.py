@@ -6,6 +6,7 @@ import torch.utils.checkpoint
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo import ops
+from zoo.ops._elementary import elementary, mapped, readable
 from zoo.ops._function import (
     autocast_dtype,
     derivative_wanted,
@@ -61,6 +62,32 @@ def test_autocast_casts_what_torch_would_and_leaves_float64_and_integers():
 def test_a_device_without_autocast_is_no_obstacle():
     x = torch.ones(2, 3, device="meta")
     assert autocast_dtype(x) is None and ops.softmax(x).device.type == "meta"
+
+
+def test_autocast_of_a_device_says_nothing_of_another():
+    x = torch.ones(2, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert autocast_dtype(x) == torch.bfloat16
+        assert autocast_dtype(x.to("meta")) is None and autocast_dtype(x.to("cpu")) is not None
+
+
+def test_a_formula_is_taken_where_a_derivative_or_a_map_is_about():
+    x, seen = torch.ones(3), []
+    assert elementary(x) and not mapped() and readable(x) and not readable(x.to("meta"))
+    with torch.no_grad():
+        assert not elementary(x) and readable(x)
+        torch.vmap(lambda row: (seen.append((elementary(row), mapped(), readable(x))), row)[1])(x)
+        with torch.autograd.forward_ad.dual_level():
+            assert elementary(x)
+    assert seen == [(True, True, False)]
+
+
+def test_forward_mode_without_a_transform_is_heard():
+    x, t = torch.randn(2, 3), torch.randn(2, 3)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, t)
+        tangent = torch.autograd.forward_ad.unpack_dual(ops.softmax(dual)).tangent
+    torch.testing.assert_close(tangent, torch.func.jvp(lambda x: x.softmax(-1), (x,), (t,))[1])
 
 
 class Kernels(TorchDispatchMode):
