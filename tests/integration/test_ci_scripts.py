@@ -60,7 +60,7 @@ def test_another_torch_takes_the_place_of_the_pinned_one(torch):
 @pytest.mark.parametrize("words", [[], ["nothing"]], ids=["none", "unknown"])
 def test_a_tier_that_is_none_is_refused(words):
     code, _, said = call(".ci/tier", *words)
-    assert code and "unit, integration" in said
+    assert code and "there are unit, shapes, integration, e2e" in said
 
 
 def floor_folder(folder, floor, lines, branches):

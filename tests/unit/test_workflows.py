@@ -177,6 +177,11 @@ def test_a_script_is_called_somewhere(script):
     assert any(re.search(rf"\.ci/{script.name}\b", text) for text in texts)
 
 
+def test_a_tier_is_run_as_the_makefile_runs_it():
+    (names,) = re.findall(r"^  ([a-z0-9 |]+)\) shift", (ROOT / ".ci/tier").read_text(), re.M)
+    assert set(names.split(" | ")) == {"unit", "shapes", "integration", "e2e"} <= TARGETS
+
+
 def test_other_projects_find_the_hook():
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     assert hook["id"] == "zoo-check" and hook["entry"].startswith("zoo check")

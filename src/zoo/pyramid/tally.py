@@ -1,8 +1,7 @@
 """Read pytest's JUnit reports: cases, functions, seconds, and what a skipped case waits for.
 
-A report knows a case by a dotted class name; its file is the longest part of it that is there. Of
-a case that stands in several reports the newest counts, so that an old file in the folder does no
-harm.
+A report knows a case by a dotted class name; its file is the longest part of it that is there. A
+case that stands in several reports is counted once, as the newest has it; seconds are of all runs.
 """
 
 from collections.abc import Iterable, Mapping
@@ -113,25 +112,24 @@ def shared(
 ) -> dict[str, tuple[float, list[Case]]]:
     """Deal cases out to tiers: of each tier its wall seconds and its cases.
 
-    A run of one tier gives it all its seconds, import included; a run of several is split by the
-    seconds of their cases. `suites` come the newest first.
+    Every run counts: one of a single tier with all its seconds, import included, one of several
+    tiers split by the seconds of their cases. `suites` come the newest first.
     """
     seen: set[tuple[str, str]] = set()
     dealt: dict[str, tuple[float, list[Case]]] = {}
     for suite in suites:
         parts: dict[str, list[Case]] = {}
         for case in suite.cases:
-            key = case.function, case.name
-            if key not in seen:
-                seen.add(key)
-                parts.setdefault(tier_of(case.function, folders, elsewhere), []).append(case)
+            parts.setdefault(tier_of(case.function, folders, elsewhere), []).append(case)
         every = sum(case.seconds for case in suite.cases)
         for tier, cases in parts.items():
             own = sum(case.seconds for case in cases)
             # a run in which nothing took time is split by the number of cases
             part = own / every if every else len(cases) / len(suite.cases)
             wall, before = dealt.get(tier, (0.0, []))
-            dealt[tier] = wall + suite.seconds * part, before + cases
+            new = [case for case in cases if (case.function, case.name) not in seen]
+            dealt[tier] = wall + suite.seconds * part, before + new
+        seen |= {(case.function, case.name) for case in suite.cases}
     return dealt
 
 

@@ -148,8 +148,9 @@ def total(record: dict[str, Any]) -> str:
     if record["when"] is None:
         return "no report yet: run pytest with --junitxml build/report/unit.xml"
     tests = sum(tier["tests"] for tier in tiers)
-    when = record["when"][:16].replace("T", " ")
-    return f"{tests:,} tests, {cases:,} cases, {span(seconds)}; last run {when}"
+    first, last = (record[name][:16].replace("T", " ") for name in ("first", "when"))
+    runs = f"run at {last}" if first[:10] == last[:10] else f"runs from {first} to {last}"
+    return f"{tests:,} tests, {cases:,} cases, {span(seconds)}; {runs}"
 
 
 def as_text(record: dict[str, Any], slowest: int) -> str:

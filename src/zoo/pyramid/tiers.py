@@ -155,6 +155,7 @@ def gather(root: Path) -> dict[str, Any]:
         tiers[name] = tier
     return {
         "when": suites[0].stamp if suites else None,
+        "first": suites[-1].stamp if suites else None,
         "tiers": tiers,
         "other_power": [vars(one) for one in power if one.tier not in names],
         "waiting": waiting({name: cases for name, (_, cases) in dealt.items()}),

@@ -86,12 +86,14 @@ def test_a_run_in_which_nothing_took_time_is_split_by_the_number_of_cases(projec
     assert (tiers["unit"]["seconds"], tiers["slow"]["seconds"]) == (2, 6)
 
 
-def test_of_a_case_in_two_reports_the_newest_counts(project):
+def test_a_case_in_two_reports_is_counted_once_as_the_newest_has_it(project):
     old = suite(case("test_a", seconds=9), seconds=9, stamp="2026-01-01T00:00:00")
     new = suite(case("test_a", seconds=2), seconds=3, stamp="2026-01-02T00:00:00")
     record = gather(project(a_new=new, b_old=old))
     assert record["when"] == "2026-01-02T00:00:00"
-    assert (record["tiers"]["unit"]["cases"], record["tiers"]["unit"]["seconds"]) == (1, 3)
+    assert (record["tiers"]["unit"]["cases"], record["tiers"]["unit"]["seconds"]) == (1, 12)
+    assert record["functions"]["tests/unit/test_x.py::test_a"]["seconds"] == 2
+    assert record["first"] == "2026-01-01T00:00:00"
 
 
 def test_outcomes_are_counted_and_reasons_gathered(project):

@@ -27,6 +27,7 @@ def record(**changes):
     blank = {"tests": 3, "cases": None, "failed": 0, "skipped": 0, "seconds": None, "cpu": None}
     return {
         "when": "2026-11-21T12:35:51.799083+00:00",
+        "first": "2026-11-21T11:35:51.799083+00:00",
         "tiers": {"integration": tier, "e2e": blank | {"budget": None, "share": None, "power": []}},
         "other_power": [],
         "waiting": [{"tier": "e2e", "reason": "waits for a browser " * 6, "cases": 20}],
@@ -48,7 +49,7 @@ def test_the_table_for_a_terminal():
         "integration  1,234  56,789       20  99 s  120 s    90 s  110 %  97.0 %",
         "e2e              3       -        0     -      -       -      -       -",
         "",
-        "1,237 tests, 56,789 cases, 99 s; last run 2026-11-21 12:35",
+        "1,237 tests, 56,789 cases, 99 s; run at 2026-11-21 12:35",
         "",
         "power: what the tests catch",
         "  unit: 970 of 1,000 caught, 97.0 % [95.7, 97.9] (mutants, 7 rooms)",
@@ -83,6 +84,11 @@ def test_what_is_not_known_takes_no_place():
     assert [
         line for line in text.splitlines() if line.startswith(("skip", "fl", "cov", "slow"))
     ] == []
+
+
+def test_an_old_report_is_seen_by_its_date():
+    text = as_text(record(first="2026-10-01T01:02:03"), 0)
+    assert "; runs from 2026-10-01 01:02 to 2026-11-21 12:35\n" in text
 
 
 def test_no_report_says_how_to_make_one():
