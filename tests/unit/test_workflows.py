@@ -17,7 +17,7 @@ FILES = [*sorted((ROOT / ".github/workflows").glob("*.yml")), ACTION]
 JOBS = {
     f"{name}-{key}": job for name, flow in WORKFLOWS.items() for key, job in flow["jobs"].items()
 }
-TARGETS = set(re.findall(r"^([a-z][a-z ]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z][a-z0-9 ]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 TARGETS = {word for line in TARGETS for word in line.split()}
 PIN = re.compile(r"uses: [\w./-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+$")
 SCRIPTS = [path for path in sorted((ROOT / ".ci").iterdir()) if path.is_file() and not path.suffix]
