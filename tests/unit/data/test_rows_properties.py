@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -13,7 +14,7 @@ from unit.property_rows import examples
 from zoo.data.cells import as_label, as_labels, as_list, as_number
 from zoo.data.errors import DataError
 from zoo.data.kinds import KINDS, SPLITS
-from zoo.data.rules import list_rules, number_rules, text_rules
+from zoo.data.rules import list_rules, number_rules, span_fits, tags_fit, text_rules
 from zoo.data.schemas import check_frame
 from zoo.data.splits import check_options, draw
 from zoo.data.version import cells_of, digests, order_of, version_of
@@ -138,6 +139,20 @@ def test_the_rules_of_a_form_are_its_plain_sentence(values):
     ):
         good = [all(row) for row in zip(*(rule.good(column) for rule in rules), strict=True)]
         assert good == [keeps(form, value, 24) for value in values], form
+
+
+@examples(30)
+@given(
+    tokens=st.lists(filled, max_size=3),
+    tags=st.lists(filled, max_size=3),
+    context=st.text("ab", max_size=6),
+    answer=st.text("ab", min_size=1, max_size=2),
+    start=st.integers(-2, 7),
+)
+def test_the_rules_of_a_row_are_their_plain_sentences(tokens, tags, context, answer, start):
+    assert tags_fit(SimpleNamespace(tokens=tokens, tags=tags)) == (len(tokens) == len(tags))
+    row = SimpleNamespace(context=context, answer=answer, start=start)
+    assert span_fits(row) == (start < 0 or context[start:].startswith(answer))
 
 
 @examples(3)

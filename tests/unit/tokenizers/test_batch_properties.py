@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from unit.property_rows import examples
@@ -23,6 +23,7 @@ likely = st.one_of(texts_, words.map(" ".join))
 
 @each_kind
 @examples(8)
+@example(texts=["the fox"], side="left", special=True, longest=2)
 @given(
     texts=st.lists(likely, max_size=4),
     side=st.sampled_from(["left", "right"]),
@@ -134,6 +135,9 @@ def test_ids_without_a_token_are_refused_by_number_and_decoded_text_is_stable(ki
             tok.decode(ids)
         return
     assert tok.decode(torch.tensor(ids, dtype=torch.long)) == tok.decode(ids)
+    for beyond in (-1, tok.vocab_size):
+        with pytest.raises(ValueError, match=rf"^id {beyond} is not in this vocabulary of "):
+            tok.decode([*ids, beyond])
     text = tok.decode(ids)
     if kind == "bpe" and "\N{REPLACEMENT CHARACTER}" not in text:
         assert tok.decode(tok.encode(text)) == text
