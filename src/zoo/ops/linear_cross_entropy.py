@@ -142,10 +142,9 @@ class LinearCrossEntropy(Function):
         ctx.options = tuple(options)
         ctx.mark_non_differentiable(*output[1:])
         ctx.save_for_forward(x, weight, labels, bias)
-        if torch.compiler.is_compiling():
-            ctx.save_for_backward(x, weight, labels, bias, *output[1:])
-        else:
-            ctx.save_for_backward(x, weight, labels, bias)
+        kept = output[1:] if torch.compiler.is_compiling() else ()
+        ctx.save_for_backward(x, weight, labels, bias, *kept)
+        if not kept:
             ctx.formed = output[1:] if any(g.numel() for g in output[1:]) else ()
 
     @staticmethod
