@@ -49,6 +49,8 @@ def in_a_child(x):
 PYTEST = "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 pytest -q"
 
 TESTS = """\
+import os
+import pathlib
 import subprocess
 import sys
 
@@ -80,7 +82,8 @@ def test_labels_are_shorter():
 
 def test_a_child_process():
     code = "from toy.child import in_a_child; assert in_a_child(1) == 2"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    own = os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parent / "src")}
+    assert subprocess.run([sys.executable, "-c", code], env=own).returncode == 0
 
 
 def test_what_ran_at_import():
@@ -112,12 +115,6 @@ def project(tmp_path_factory):
     (root / "src" / "toy" / "model.py").write_text(MODEL)
     (root / "src" / "toy" / "child.py").write_text(CHILD)
     (root / "test_toy.py").write_text(TESTS)
-    # a child process of a test needs the package too
-    (root / "conftest.py").write_text(
-        "import os, pathlib\n"
-        "os.environ['PYTHONPATH'] = os.pathsep.join([os.environ.get('PYTHONPATH', ''), "
-        "str(pathlib.Path(__file__).parent / 'src')])\n"
-    )
     (root / "pyproject.toml").write_text("[tool.pytest.ini_options]\npythonpath = ['src']\n")
     return root
 

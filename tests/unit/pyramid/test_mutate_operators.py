@@ -213,6 +213,7 @@ def test_what_computes_nothing_is_left_alone(tmp_path, what):
 
 
 EQUIVALENT = {
+    "no detach of whole numbers": "def f(mask):\n    n = mask.long().cumsum(1) - 1\n",
     "no detach under no_grad": "def f(x):\n    with torch.no_grad():\n        y = x.detach()\n",
     "no detach in a Function": (
         "class F(Function):\n    def forward(x):\n        return x.detach()\n"
@@ -225,7 +226,7 @@ EQUIVALENT = {
 def test_a_rule_leaves_out_what_changes_nothing(tmp_path, what):
     path = tmp_path / "m.py"
     path.write_text(EQUIVALENT[what])
-    assert mutants_of(path, only=["detach-removed", "arguments-swapped"]) == []
+    assert mutants_of(path, only=["detach-", "arguments-swapped"]) == []
 
 
 def test_every_mutant_is_python_and_no_two_are_the_same(tmp_path):

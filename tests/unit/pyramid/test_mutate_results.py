@@ -5,7 +5,7 @@ import json
 import pytest
 
 from zoo.pyramid.mutate import MutateError, Result, mutants_of, score
-from zoo.pyramid.mutate.clean import Clean, extra_args, first_few, preloaded
+from zoo.pyramid.mutate.clean import Clean, by_child, extra_args, first_few, preloaded
 from zoo.pyramid.mutate.clean import Test as Seen  # pytest would collect a Test
 from zoo.pyramid.mutate.command import read_command
 from zoo.pyramid.mutate.mutant import source_hash
@@ -198,3 +198,20 @@ def test_arguments_of_plugins_stay_usable(args, added, kept):
     extra = extra_args(read_command(f"pytest {args}"))
     assert ("no:cacheprovider" in extra) is added
     assert ("--no-cov" in extra) is kept
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("one (call)", ["one"]),
+        ("one (setup)", ["one", "two"]),  # of a fixture that the other one may use too
+        ("", ["one", "two", "far"]),
+        ("one[a (b] (call)", ["one", "two", "far"]),  # a test that is not known
+    ],
+)
+def test_what_a_child_process_imports_its_tests_execute(mutants, said, expected):
+    path = mutants[0].path
+    clean = clean_of(path, one=[], two=[], far=[])
+    clean.tests["far"].path = "another.py"
+    by_child(clean, str(path), said)
+    assert clean.reaching(at(mutants, "other")) == expected

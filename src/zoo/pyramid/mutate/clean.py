@@ -219,12 +219,9 @@ def fill(
     for path, line in record["early"]:
         early[path].add(line)
     clean.early = dict(early)
-    # a test whose child process imports a file may execute any of its lines
     for note in notes:
-        name = note["test"].rpartition(" (")[0]
-        if note["kind"] == "imported" and note["pid"] != record["pid"] and name in clean.tests:
-            whole = range(1, Path(note["what"]).read_bytes().count(b"\n") + 2)
-            clean.tests[name].lines[note["what"]] = set(whole)
+        if note["kind"] == "imported" and note["pid"] != record["pid"]:
+            by_child(clean, note["what"], note["test"])
     names = {module_name(path).split(".")[0] for path in paths}
     clean.modules = [name for name, file in record["modules"] if preloaded(name, file, names, cwd)]
     files = sorted({test.path for test in clean.tests.values()})
@@ -232,6 +229,21 @@ def fill(
     for file in files:
         digest.update(Path(file).read_bytes())
     clean.key = digest.hexdigest()[:16]
+
+
+def by_child(clean: Clean, path: str, said: str) -> None:
+    """Let a test whose child process imports a file execute all of its lines.
+
+    During set-up it may be a fixture's child, which every test of that test file may share; one
+    that belongs to no test, to all.
+    """
+    tests = clean.tests or {}
+    name, _, phase = said.rpartition(" (")
+    whole = set(range(1, Path(path).read_bytes().count(b"\n") + 2))
+    for test in tests.values():
+        shared = name not in tests or (phase == "setup)" and test.path == tests[name].path)
+        if shared or test.id == name:
+            test.lines[path] = whole
 
 
 def preloaded(name: str, file: str, never: set[str], cwd: Path) -> bool:

@@ -17,6 +17,7 @@ import importlib.util
 import json
 import os
 import sys
+from collections.abc import MutableMapping
 from typing import Any, ClassVar
 
 VARIABLE = "ZOO_MUTATED"
@@ -32,6 +33,7 @@ class State:
     seen: ClassVar[list[str]] = []  # the folder for notes, if there is one
     real: ClassVar[dict[str, str]] = {}
     forks: ClassVar[list[bool]] = []
+    kept: ClassVar[list[bool]] = []
 
 
 def real(path: Any) -> str | None:
@@ -134,6 +136,18 @@ def forked() -> None:
             note("imported", found)
 
 
+def keep(event: str, given: Any) -> None:
+    """Give a child process the hook when its environment has another PYTHONPATH."""
+    if event != "subprocess.Popen" or not State.sources:
+        return
+    own = os.path.dirname(os.path.abspath(__file__))
+    environment = os.environ if given[3] is None else given[3]
+    held = environment.get("PYTHONPATH") if hasattr(environment, "get") else own
+    if isinstance(environment, MutableMapping) and own not in (held or "").split(os.pathsep):
+        environment["PYTHONPATH"] = os.pathsep.join([own, *([held] if held else [])])
+        environment.setdefault(VARIABLE, os.environ.get(VARIABLE, ""))
+
+
 def install(config: str) -> None:
     """Use the sources that the configuration names, from now on."""
     with open(config, encoding="utf-8") as file:
@@ -145,6 +159,9 @@ def install(config: str) -> None:
     Loader.path_stats = path_stats  # type: ignore[method-assign]
     Loader.exec_module = exec_module  # type: ignore[method-assign]
     first()
+    if not State.kept:
+        State.kept.append(True)
+        sys.addaudithook(keep)
     if told.get("forks") and not State.forks and hasattr(os, "register_at_fork"):
         State.forks.append(True)
         os.register_at_fork(after_in_child=forked)

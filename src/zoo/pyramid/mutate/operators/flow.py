@@ -43,7 +43,10 @@ def integral(value: ast.expr) -> bool:
     """Say whether a tensor surely has no gradient."""
     outer = called(value)
     made = ("arange", "zeros", "ones", "full", "rand", "randint", "argmax", "bool", "long", "int")
-    return outer in made or bool(re.search(r"mask|padding|seed", outer))
+    counts = isinstance(value, ast.BinOp) and re.search(
+        r"\b(long|int|argmax|argmin|arange|numel|size|shape)\b", names_in(value)
+    )
+    return outer in made or bool(re.search(r"mask|padding|seed", outer)) or bool(counts)
 
 
 def detach_removed(source: Source) -> Edits:
