@@ -149,6 +149,8 @@ BODIES = {
     "plain": ("def f(x):\n    return x + 1", ""),
     "nothing to change": ("def f(self):\n    return self.x", escapes.NOTHING),
     "only an error": ("def f(x):\n    raise ValueError(f'{x + 1}')", escapes.NOTHING),
+    "only the words of an f-string": ("def f(x):\n    return f'a {x}'", escapes.NOTHING),
+    "what an f-string computes": ("def f(x):\n    return f'a {x + 1}'", ""),
     "len is left alone": ("def f(x):\n    return len(x)", escapes.NOTHING),
     "a default counts": ("def f(x=1):\n    return x", ""),
     "cached": ("@cache\ndef f(x):\n    y = x + 1\n    return y", escapes.HIDDEN),

@@ -136,6 +136,8 @@ def _changeable(node: ast.AST) -> bool:
         return False
     if isinstance(node, CHANGED) or (isinstance(node, ast.AnnAssign) and node.value):
         return True
+    if isinstance(node, ast.JoinedStr):  # the words of an f-string stay, what it computes does not
+        return any(_changeable(v.value) for v in node.values if isinstance(v, ast.FormattedValue))
     if isinstance(node, ast.UnaryOp) and not isinstance(node.op, ast.UAdd | ast.USub):
         return True
     if isinstance(node, ast.UnaryOp):
