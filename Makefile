@@ -112,6 +112,7 @@ fuzz: export ZOO_SCHEDULED = 1
 fuzz: export ZOO_HYPOTHESIS = fuzz
 fuzz: $(VENV)/.all
 	@$(PYTEST) tests -m scheduled --timeout 3600
+	@.ci/properties
 
 bench: $(VENV)/.all
 	@for file in benchmarks/*.py; do echo "# $$file"; $(BIN)/python $$file || exit 1; done

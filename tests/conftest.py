@@ -1,4 +1,8 @@
-"""What every tier shares beside two plugins: `deterministic` seeds and guards, `reruns` tells."""
+"""What every tier shares beside the plugins: one warm start, and what waits for the scheduled run.
+
+Of the plugins `deterministic` seeds and guards, `reruns` tells of flakes, `spent` writes down CPU
+seconds, and `found` tries first what a random search has found before.
+"""
 
 import gc
 import os
@@ -8,7 +12,12 @@ import textwrap
 
 import pytest
 
-pytest_plugins = ["zoo_pytest.deterministic", "zoo_pytest.reruns"]
+pytest_plugins = [
+    "zoo_pytest.deterministic",
+    "zoo_pytest.reruns",
+    "zoo_pytest.found",
+    "zoo_pytest.spent",
+]
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for the network
 
@@ -39,10 +48,10 @@ def pytest_collection_modifyitems(items):
             item.add_marker(skip)
 
 
-def pytest_collection_finish(session):
-    if "MUTANT_UNDER_TEST" in os.environ:  # a forked child need not walk torch's heap
-        gc.collect()
-        gc.freeze()
+def pytest_collection_finish():
+    """Keep torch's heap and thousands of collected tests out of every later collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

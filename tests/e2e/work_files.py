@@ -83,6 +83,20 @@ class Net(nn.Module):
 def batch(size):
     return {"input_ids": torch.randint(31, (size, 9))}
 """
+SCALING = """
+import math
+
+
+def scaled(scores, n):
+    return [score / math.sqrt(n) for score in scores]
+"""
+SCALING_TEST = """
+from scaling import scaled
+
+
+def test_scores_are_divided_by_the_root_of_the_size():
+    assert scaled([4.0, 6.0], 4) == [2.0, 3.0]
+"""
 SUBJECTS = ("The cat", "A dog", "The old man", "My sister", "Nobody", "The rain")
 DOINGS = ("sleeps", "sings", "runs home", "writes a letter", "waits", "falls")
 PLACES = ("in the garden", "on Sunday", "by the river", "at night", "under a tree", "for hours")
@@ -98,6 +112,9 @@ def write_work(place):
     (place / "recipe.toml").write_text(RECIPE)
     (place / "module.py").write_text(MODULE)
     (place / "block.py").write_text(BLOCK)
+    (place / "suite").mkdir()
+    (place / "suite" / "scaling.py").write_text(SCALING)
+    (place / "suite" / "test_scaling.py").write_text(SCALING_TEST)
     said = sentences()
     (place / "text").mkdir()
     for number in range(0, len(said), 12):

@@ -139,6 +139,24 @@ VERBS = {
         "testers --half dev --only dev/mlp/so* --declared yes --jobs 1 --out {out}",
         "testers --tools nobody",
     ),
+    "mutate": Verb(
+        "zoo.cli.mutate",
+        "plant the bugs that real models have, one at a time: would your tests notice?",
+        '{suite}/scaling.py --command "pytest -q -p no:cacheprovider {suite}"',
+        "{suite}/no_such_file.py --list",
+    ),
+    "flake": Verb(
+        "zoo.cli.flake",
+        "hunt flaky tests in any pytest suite, and name what makes them fail",
+        "{suite} --rate 0.5 --vary seed,order",
+        "{suite} --rate 2",
+    ),
+    "pyramid": Verb(
+        "zoo.cli.pyramid",
+        "say of each tier of tests how many there are, how long they take, what they catch",
+        "--slowest 3",
+        "--since no/such/file.json",
+    ),
     "info": Verb(
         "zoo.cli.info",
         "say what a checkpoint folder or a preset is: family, sizes, memory",
