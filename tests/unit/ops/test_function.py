@@ -9,11 +9,17 @@ from zoo import ops
 from zoo.ops._elementary import elementary, mapped, readable
 from zoo.ops._function import (
     autocast_dtype,
+    check_float,
+    check_one_forward_mode,
+    check_same_dtype,
     derivative_wanted,
     differentiable,
     lowered,
+    no_autocast,
     raised,
     transformed,
+    wide,
+    wide_dtype,
 )
 from zoo.ops.linear import linear_backward
 
@@ -88,6 +94,45 @@ def test_forward_mode_without_a_transform_is_heard():
         dual = torch.autograd.forward_ad.make_dual(x, t)
         tangent = torch.autograd.forward_ad.unpack_dual(ops.softmax(dual)).tangent
     torch.testing.assert_close(tangent, torch.func.jvp(lambda x: x.softmax(-1), (x,), (t,))[1])
+
+
+def test_autocast_is_off_inside_and_on_again_after():
+    x = torch.ones(2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        with no_autocast(x):
+            assert not torch.is_autocast_enabled("cpu")
+        assert torch.is_autocast_enabled("cpu")
+
+
+def test_low_dtypes_are_widened_and_others_stay():
+    for dtype, wider in ((torch.bfloat16, torch.float32), (torch.float16, torch.float32),
+                         (torch.float32, torch.float32), (torch.float64, torch.float64)):  # fmt: skip
+        x = torch.ones(2, dtype=dtype)
+        assert wide(x).dtype == wide_dtype(x) == wider
+
+
+def test_one_forward_mode_is_welcome_and_two_are_not():
+    def once(x):
+        check_one_forward_mode("op")
+        return x
+
+    x = torch.tensor(1.0)
+    check_one_forward_mode("op")
+    torch.func.jacfwd(once)(x)
+    torch.func.jacfwd(torch.func.jacrev(once))(x)
+    with pytest.raises(NotImplementedError, match="^op: forward mode inside forward mode"):
+        torch.func.jacfwd(torch.func.jacfwd(once))(x)
+
+
+def test_dtypes_are_refused_by_name():
+    x, n = torch.ones(2), torch.arange(2)
+    check_float("op", x=x, y=None)
+    check_same_dtype("op", x=x, y=None, z=x)
+    with pytest.raises(TypeError, match=r"^op: n is torch.int64; give a floating tensor, n.float"):
+        check_float("op", x=x, n=n)
+    match = "^op: x torch.float32, y torch.float64 differ; cast"
+    with pytest.raises(TypeError, match=match):
+        check_same_dtype("op", x=x, y=x.double(), z=None)
 
 
 class Kernels(TorchDispatchMode):
