@@ -79,6 +79,8 @@ def unpatches_errors() -> Iterator[Refusal]:
     yield Refusal("grid", (x, (2, 3), (2, 3)), {}, ValueError, match)
     match = r"^unpatches: rows of 12 hold no patches of \(5, 1\); give a multiple of 5$"
     yield Refusal("patch", (x, (5, 1), (2, 2)), {}, ValueError, match)
+    match = r"^unpatches: patch is \(0, 3\); give \(height, width\) from 1$"
+    yield Refusal("zero", (x, (0, 3), (2, 2)), {}, ValueError, match)
     match = r"^unpatches: grid is \(-2, -2\); give \(height, width\) from 0$"
     yield Refusal("negative", (x, (2, 3), (-2, -2)), {}, ValueError, match)
     yield Refusal(

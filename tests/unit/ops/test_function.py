@@ -105,8 +105,9 @@ def test_autocast_is_off_inside_and_on_again_after():
 
 
 def test_low_dtypes_are_widened_and_others_stay():
-    for dtype, wider in ((torch.bfloat16, torch.float32), (torch.float16, torch.float32),
-                         (torch.float32, torch.float32), (torch.float64, torch.float64)):  # fmt: skip
+    single, double = torch.float32, torch.float64
+    pairs = [(torch.bfloat16, single), (torch.float16, single), (single, single), (double, double)]
+    for dtype, wider in pairs:
         x = torch.ones(2, dtype=dtype)
         assert wide(x).dtype == wide_dtype(x) == wider
 
@@ -120,7 +121,7 @@ def test_one_forward_mode_is_welcome_and_two_are_not():
     check_one_forward_mode("op")
     torch.func.jacfwd(once)(x)
     torch.func.jacfwd(torch.func.jacrev(once))(x)
-    with pytest.raises(NotImplementedError, match="^op: forward mode inside forward mode"):
+    with pytest.raises(NotImplementedError, match=r"^op: forward mode inside forward mode"):
         torch.func.jacfwd(torch.func.jacfwd(once))(x)
 
 
