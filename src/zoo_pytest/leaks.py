@@ -179,6 +179,7 @@ def reading() -> dict[str, Any]:
     found = {name: setting.get() for name, setting in settings().items()}
     # its own dict of bytes, where there is one, is copied a hundred times faster
     found["environment"] = getattr(os.environ, "_data", os.environ).copy()
+    found["modules"] = len(sys.modules)
     return found
 
 
@@ -188,15 +189,25 @@ def text(value: Any) -> Any:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Left]:
-    """Yield what is not as it was; what could be read only once is no difference."""
+    """Yield what is not as it was; what could be read only once is no difference.
+
+    Nor is a new variable when modules were imported meanwhile: libraries set some at their first
+    import, and which test is the first to need one is a matter of order.
+    """
+    imported = before.get("modules") != after.get("modules")
     for name, was in before.items():
         if name == "environment":
-            now = after[name]
-            for key in sorted({*was, *now}, key=text) if was != now else ():
-                if was.get(key) != now.get(key) and not text(key).startswith(THEIRS):
-                    yield Left(VARIABLE + text(key), text(was.get(key)), text(now.get(key)))
-        elif name in after and after[name] != was:
+            yield from variables(was, after[name], imported)
+        elif name != "modules" and name in after and after[name] != was:
             yield Left(name, was, after[name])
+
+
+def variables(was: Mapping[Any, Any], now: Mapping[Any, Any], imported: bool) -> Iterator[Left]:
+    """Yield the variables of the environment that are not as they were."""
+    for key in sorted({*was, *now}, key=text) if was != now else ():
+        theirs = text(key).startswith(THEIRS) or (imported and key not in was)
+        if was.get(key) != now.get(key) and not theirs:
+            yield Left(VARIABLE + text(key), text(was.get(key)), text(now.get(key)))
 
 
 def put_back(left: Left) -> None:

@@ -5,6 +5,8 @@ import locale
 import logging
 import os
 import signal
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -106,6 +108,13 @@ def test_a_generator_that_was_moved_is_nothing(guard):
 @pytest.mark.parametrize("name", ["PYTEST_CURRENT_TEST", "KMP_INIT_AT_FORK", "_TORCH_X"])
 def test_what_libraries_set_in_the_environment_is_nothing(guard, monkeypatch, name):
     monkeypatch.setenv(name, "1")
+    assert guard.end("t") == []
+
+
+def test_a_variable_set_while_a_library_is_imported_is_the_librarys(guard, monkeypatch):
+    """Which test is the first to import one is a matter of order."""
+    monkeypatch.setitem(sys.modules, "a_module_of_a_library", types.ModuleType("a_module"))
+    monkeypatch.setenv("SET_BY_A_LIBRARY", "1")
     assert guard.end("t") == []
 
 
