@@ -116,7 +116,7 @@ power: $(VENV)/.all
 fuzz: export ZOO_SCHEDULED = 1
 fuzz: export ZOO_HYPOTHESIS = fuzz
 fuzz: $(VENV)/.all
-	@$(PYTEST) tests -m scheduled --timeout 3600
+	@$(PYTEST) tests -m "scheduled or thinned" --timeout 3600
 	@.ci/properties
 
 bench: $(VENV)/.all

@@ -34,6 +34,7 @@ def same(actual, expected, info, sample):
         assert_near(x, y, torch.float32, info.roundings * sample.cancels)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(("info", "sample"), CASES)
 def test_a_compiled_op_gives_the_same_value_and_gradients(info, sample):
     compiled = torch.compile(info.op, fullgraph=True, dynamic=False, backend="aot_eager")

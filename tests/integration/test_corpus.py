@@ -10,8 +10,6 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from integration.thinned import thinned
-
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # the benchmarks are no package of the wheel
 
@@ -67,7 +65,8 @@ def test_a_bug_names_known_kinds_and_a_place(case):
 RUNNING = [case for case in BUGS if not STOPS & set(case.bug.kinds)]  # others may stop the model
 
 
-@pytest.mark.parametrize("case", thinned(RUNNING), ids=lambda case: case.id)
+@pytest.mark.thinned(8)
+@pytest.mark.parametrize("case", RUNNING, ids=lambda case: case.id)
 def test_a_buggy_model_builds_and_runs(case):
     case.spec(declared=True)
     forward_backward(case.spec(declared=False))
@@ -80,7 +79,8 @@ def test_a_sound_model_runs_and_has_a_finite_loss(case):
     assert torch.isfinite(loss)
 
 
-@pytest.mark.parametrize("case", thinned(BUGS), ids=lambda case: case.id)
+@pytest.mark.thinned(8)
+@pytest.mark.parametrize("case", BUGS, ids=lambda case: case.id)
 def test_a_place_of_a_bug_is_a_module_or_an_input(case):
     right = Case(case.id, case.half, case.arch).spec(declared=False).build()
     wrong = built(case)

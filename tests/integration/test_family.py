@@ -99,6 +99,7 @@ def test_the_zoos_own_model_is_the_familys(family):
 SOUND = every()
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(("family", "make"), SOUND.values(), ids=SOUND)
 def test_a_right_variant_is_the_familys(family, make):
     made = compare(make(), family)
@@ -112,6 +113,7 @@ ROWS = [
 ]
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize(("family", "edits", "step", "where", "found"), ROWS)
 def test_a_slip_is_told_first(family, edits, step, where, found):
     first = compare(edited(family, edits), family).wrong[0]

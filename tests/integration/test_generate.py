@@ -94,6 +94,7 @@ def test_greedy_is_theirs_in_left_padded_batches(both, stops, penalty):
         assert answer.ids == cut(ids, stops)
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("beams", [2, 3, 5])
 @pytest.mark.parametrize("length_penalty", [1.0, 0.0, -1.0, 2.5])

@@ -145,6 +145,7 @@ def left_behind(name, check, kind="", after=0):
     return changes(before, world(module, data)), report.outcomes[-1]
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("name", models.MODELS)
 def test_a_check_leaves_no_trace(name, check, place, capfd):
@@ -154,6 +155,7 @@ def test_a_check_leaves_no_trace(name, check, place, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("name", models.MODELS)
 def test_a_check_leaves_no_trace_of_a_model_that_raises_in_the_middle(name, check, place, before):
