@@ -25,8 +25,11 @@ def read_caught(path: Path = CAUGHT) -> dict[str, dict[str, Any]]:
 
 
 def write_caught(bugs: Sequence[Bug], found: Mapping[str, dict[str, Any]]) -> None:
-    """Keep what was found, in the order of the tables; forget bugs that are gone."""
-    rows = [found[bug.id] for bug in bugs if bug.id in found]
+    """Keep what was found, in the order of the tables; forget bugs that are gone.
+
+    Why a test failed is not kept: it may name a folder of this machine.
+    """
+    rows = [found[bug.id] | {"why": ""} for bug in bugs if bug.id in found]
     CAUGHT.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
 
 
