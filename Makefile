@@ -116,8 +116,8 @@ power: $(VENV)/.all
 fuzz: export ZOO_SCHEDULED = 1
 fuzz: export ZOO_HYPOTHESIS = fuzz
 fuzz: $(VENV)/.all
-	@$(PYTEST) tests -m "scheduled or thinned" --timeout 3600
-	@.ci/properties
+	@code=0; $(PYTEST) tests -m "scheduled or thinned" --timeout 3600 || code=1; \
+	.ci/properties || code=1; exit $$code
 
 bench: $(VENV)/.all
 	@for file in benchmarks/*.py; do echo "# $$file"; $(BIN)/python $$file || exit 1; done

@@ -36,7 +36,7 @@ def waited(child, limit):
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
+        time.sleep(0.005)  # waitpid has no limit of time of its own
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return None
