@@ -34,7 +34,7 @@ def same(actual, expected, info, sample):
         assert_near(x, y, torch.float32, info.roundings * sample.cancels)
 
 
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize(("info", "sample"), CASES)
 def test_a_compiled_op_gives_the_same_value_and_gradients(info, sample):
     compiled = torch.compile(info.op, fullgraph=True, dynamic=False, backend="aot_eager")
@@ -45,6 +45,7 @@ def test_a_compiled_op_gives_the_same_value_and_gradients(info, sample):
         same([sample.to(torch.float32).call(compiled)], expected[:1], info, sample)
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("info", OPS.values(), ids=list(OPS))
 def test_one_dynamic_graph_serves_batches_of_several_sizes(info):
     compiled = torch.compile(info.op, fullgraph=True, dynamic=True, backend="aot_eager")

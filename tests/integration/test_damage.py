@@ -42,7 +42,7 @@ def test_damage_is_told(damage, tmp_path):
         assert told.gate, f"{told.before:.4f} to {told.after:.4f}, {told.changed} other answers"
 
 
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(13)
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("model", SETS)

@@ -90,6 +90,7 @@ def test_drawings_and_captions_are_as_near_in_transformers():
     close(ours, given.logits_per_image)
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("model", SETS)
 def test_the_order_of_rows_and_their_neighbours_change_no_answer(model):
     held, _ = some(model)
@@ -104,6 +105,7 @@ def test_the_order_of_rows_and_their_neighbours_change_no_answer(model):
             assert outcome.value == pytest.approx(before.value, rel=ROUNDING, abs=ROUNDING)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("model", SETS)
 def test_what_is_saved_again_answers_the_same_bits(model, tmp_path):
     subject = Subject.open(golden()[model])

@@ -110,6 +110,7 @@ print(cases)
 """
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.subproc
 @pytest.mark.parametrize("kind", ["crash", "full-disk"])
 def test_a_write_cut_at_any_change_leaves_the_old_or_the_new(tmp_path, run_python, kind):

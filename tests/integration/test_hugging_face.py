@@ -46,6 +46,7 @@ def published_gradients(theirs, folder):
     return load_file(folder / "model.safetensors")
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(("family", "head", "case"), ROWS)
 @SEEDS
 def test_outputs_and_gradients_equal_theirs(tmp_path, family, head, case, seed):
@@ -80,6 +81,7 @@ def without_antialias(model):
     return made.eval()
 
 
+@pytest.mark.thinned(2)
 @HEADS
 @SEEDS
 def test_a_folder_that_we_save_they_load(tmp_path, family, head, seed):

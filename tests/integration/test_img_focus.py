@@ -86,6 +86,7 @@ def test_the_graph_tells_the_config(ours):
     assert ours.parameter_count() == 22_056_192  # published for DINOv2's ViT-S/14, no mask token
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 def test_features_are_onnxruntimes_to_float32_rounding(ours, theirs, name):
     pixels = PROCESSOR(DATA / name)
@@ -96,6 +97,7 @@ def test_features_are_onnxruntimes_to_float32_rounding(ours, theirs, name):
     assert rms(features(ours, pixels) - exact) <= bound
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(
     "slip",
     [{"gelu": "tanh"}, {"eps": 1.1e-6}, {"antialias": True}, {"layer_scale": None}, {"heads": 8}],

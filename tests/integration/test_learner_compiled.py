@@ -32,6 +32,7 @@ def steps(family, compile, size):
     return [one.step(rows(batch, size), 1e-2)[:2] for _ in range(3)]
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(("family", "size"), [("bert", 4), ("clip", 2), ("gpt2", 4), ("vit", 4)])
 def test_a_compiled_learner_takes_the_same_steps(family, size):
     plain = steps(family, False, size)

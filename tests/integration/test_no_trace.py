@@ -145,7 +145,7 @@ def left_behind(name, check, kind="", after=0):
     return changes(before, world(module, data)), report.outcomes[-1]
 
 
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("name", models.MODELS)
 def test_a_check_leaves_no_trace(name, check, place, capfd):
@@ -155,7 +155,7 @@ def test_a_check_leaves_no_trace(name, check, place, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("name", models.MODELS)
 def test_a_check_leaves_no_trace_of_a_model_that_raises_in_the_middle(name, check, place, before):
@@ -169,6 +169,7 @@ def before():
     return {name: first_forwards(name) for name in models.MODELS}
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("check", CHECKS)
 def test_a_check_leaves_no_trace_of_a_model_that_changes_settings(check, place):
     left, _ = left_behind("convolutions", check, "meddles")

@@ -89,6 +89,7 @@ def test_one_batch_in_two_pieces_is_learnt_by_heart_and_so_is_its_average(family
         assert OBJECTIVES[head](model, batch).item() < LAST
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize(("family", "head"), sorted(MAIN.items()))
 def test_one_batch_is_learnt_by_heart_in_16_bits(family, head, dtype):

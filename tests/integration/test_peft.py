@@ -104,6 +104,7 @@ def test_we_read_back_what_we_save(tmp_path, family, head):
     assert trained == first.keys()
 
 
+@pytest.mark.thinned(3)
 @HEADS
 @pytest.mark.parametrize("layers", [THEIRS, SOME], ids=["all", "queries-and-values"])
 @pytest.mark.parametrize("rslora", [False, True], ids=["plain", "rank-stabilised"])

@@ -29,6 +29,7 @@ READERS = """
 """
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.subproc
 @pytest.mark.parametrize("threads", ["1", "2"])
 @pytest.mark.parametrize("precision", ["highest", "medium"])

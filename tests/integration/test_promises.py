@@ -8,6 +8,7 @@ from zoo.testing import CHECKS, check_model
 SLOW = {"overfit", "compile"}  # the integration tier has them
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("check", sorted(set(CHECKS) - SLOW))
 @pytest.mark.parametrize("name", MODELS)
 def test_a_promise_is_kept(name, check):

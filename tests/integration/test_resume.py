@@ -98,7 +98,7 @@ def in_a_fresh_process(family, folder, start, stop):
     return [float(word) for word in done.stdout.split()]
 
 
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(5)
 @pytest.mark.subproc
 @pytest.mark.parametrize("stop", [1, 5, 7])
 @pytest.mark.parametrize("family", sorted(MODELS))

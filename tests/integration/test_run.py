@@ -68,6 +68,7 @@ def left_behind(run):
     return hidden + [str(p) for p in run.rglob("*.partial")]
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_killed_and_resumed_is_not_killed(tmp_path, files, forks, family):
     config = table_of(family, files / family, steps=STEPS, every=EVERY)
@@ -277,6 +278,7 @@ def test_of_one_book_the_end_is_kept_back(tmp_path, files):
     assert outcome.metrics["loss"] > 0
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("what", OTHERS)
 def test_every_other_head_learns_from_rows_of_its_kind(tmp_path, what):
     family, write = OTHERS[what]

@@ -18,6 +18,7 @@ def test_the_sound_module_passes_every_check():
     assert not [o for o in report.outcomes if o.status == "error"], str(report)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(("build", "kinds"), SABOTEURS, ids=[row[0].__name__ for row in SABOTEURS])
 def test_a_saboteur_is_stopped_and_named(build, kinds):
     report = check_model(spec_of(build), skip=sorted(SLOW & set(CHECKS)))

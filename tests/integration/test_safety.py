@@ -10,6 +10,7 @@ from unit.checkpoint.test_hub import make_cache
 pytestmark = pytest.mark.subproc
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("name", ["org/name", "org/none"])
 @pytest.mark.parametrize("variable", ["ZOO_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
 def test_offline_a_name_is_looked_up_without_the_network(tmp_path, run_python, name, variable):

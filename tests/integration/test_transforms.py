@@ -41,6 +41,7 @@ def compiled_like_eager(model, batch, kept):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.thinned(2)
 @FAMILIES
 def test_a_compiled_model_gives_the_same_numbers_and_gradients(family):
     model, batch = made(family)

@@ -39,7 +39,7 @@ def curve_alone(case, dtype):
     return curve(World(), case, dtype, 1)
 
 
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(6)
 @pytest.mark.subproc
 @pytest.mark.parametrize("micros", [1, 2])
 @pytest.mark.parametrize("mode", ["ddp", "fsdp"])
