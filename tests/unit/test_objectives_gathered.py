@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch.testing._internal.distributed import multi_threaded_pg as threads
 
 from zoo import ops
-from zoo.objectives import Gather, pair_loss
+from zoo.objectives import Gather, gather, pair_loss
 
 SIZES = [1, 2, 3]
 
@@ -90,3 +90,24 @@ def test_the_mean_over_processes_is_the_loss_of_all_rows_with_its_gradients(size
     for side, x in enumerate(sides):
         gathered = torch.cat([gradients[side] for _, gradients in found])
         torch.testing.assert_close(gathered, x.grad, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("rows", [[2, 3], [3, 3, 2], [5, 2, 5]], ids=str)
+def test_processes_with_other_numbers_of_rows_refuse_alike(rows):
+    """Each has five columns: it is rows that are counted."""
+
+    def act(rank):
+        with pytest.raises(ValueError, match="^processes hold ") as caught:
+            gather(torch.ones(rows[rank], 5))
+        return str(caught.value)
+
+    words = f"processes hold {rows} rows; give each as many, or drop the last batch"
+    assert together(len(rows), act) == [words] * len(rows)
+
+
+def test_processes_with_as_many_rows_gather_them():
+    def act(rank):
+        return gather(torch.full((3, 2), float(rank)))
+
+    for found in together(2, act):
+        assert found.tolist() == [[0.0, 0.0]] * 3 + [[1.0, 1.0]] * 3
