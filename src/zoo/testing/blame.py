@@ -28,7 +28,10 @@ KIT = (HERE, str(Path(__file__).parents[1] / "compare"))
 TORCH = str(Path(torch.__file__).parent)
 UNSET = ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided")  # no values yet
 # code that runs a user's function without being the user's
-WRAPPERS = ("jaxtyping", "beartype", "typeguard", "contextlib.py", "functools.py")
+WRAPPERS = (
+    *("jaxtyping", "beartype", "typeguard", "contextlib.py", "functools.py"),
+    "trampoline.py",  # mutmut's, around whatever function has a mutant
+)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,10 @@ LEAVES = (
     "_make_subclass",
 )
 CUTS = ("detach", "detach_", "data", "as_tensor")
-MACHINERY = ("autograd/grad_mode.py", "utils/_contextlib.py", "torch/_tensor.py", "overrides.py")
+MACHINERY = (
+    *("autograd/grad_mode.py", "utils/_contextlib.py", "torch/_tensor.py", "overrides.py"),
+    "mutmut/mutation/trampoline.py",  # around whatever function has a mutant
+)
 TYPED = ("<@beartype", "<frozen")  # wrappers that check types
 LOSSES = ("loss", "kl_div", "cross_entropy", "cosine_similarity", "pairwise_distance")
 PACKAGES = ("site-packages", "dist-packages")
