@@ -101,7 +101,7 @@ def read_bpe(vocab: Path, merges: Path, config: dict[str, Any]) -> Any:
     for number, line in enumerate(read_text(merges).split("\n"), 1):
         if not line.strip() or (number == 1 and line.startswith("#version")):
             continue
-        pair = tuple(line.rstrip("\r").split(" "))
+        pair = tuple(line.split(" "))
         if len(pair) != 2 or not {*pair, "".join(pair)} <= ids.keys():
             raise TokenizerError(
                 f"{merges} line {number}, {line!r}: expected two tokens of {vocab.name} "
@@ -149,7 +149,7 @@ def read_clip(file: Path, config: dict[str, Any]) -> Any:
 
 def read_wordpiece(file: Path, config: dict[str, Any]) -> Any:
     lines = read_text(file).removesuffix("\n").split("\n")
-    ids = {token.rstrip("\r"): i for i, token in enumerate(lines)}
+    ids = {token: i for i, token in enumerate(lines)}
     roles = {**BERT_ROLES, **named_roles(config)}
     for role in ("unk", "cls", "sep"):
         if roles[role] not in ids:

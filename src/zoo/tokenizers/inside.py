@@ -75,10 +75,11 @@ def read_packed(file: Path) -> str:
 
 
 def decoded(data: bytes, file: Path) -> str:
-    try:  # through a wrapper, as that knows every kind of line's end
-        return io.TextIOWrapper(io.BytesIO(data), encoding="utf-8").read()
+    try:
+        text = data.decode()
     except UnicodeDecodeError as error:
         raise TokenizerError(f"{file} is not UTF-8 text: {error}") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")  # every kind of line's end
 
 
 def read_json(file: Path, kind: type = dict) -> Any:

@@ -1,11 +1,12 @@
 """Nothing outside of a tokenizer's folder is read, nothing huge, and nothing that is no file."""
 
+import gzip
 import os
 
 import pytest
 
 from zoo.tokenizers import Tokenizer, TokenizerError
-from zoo.tokenizers.inside import LIMIT, read_bytes
+from zoo.tokenizers.inside import LIMIT, UNPACKED, read_bytes, read_json, read_packed, read_text
 
 TOK = Tokenizer.train(["a dog", "a dog"], "wordpiece", vocab=40)
 NAMES = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"]
@@ -98,3 +99,30 @@ def test_what_is_no_plain_file_is_refused(folder, name, make, sentence):
     make(folder / name)
     with pytest.raises(TokenizerError, match=rf"{name}.* {sentence}"):
         Tokenizer.from_folder(folder)
+
+
+def test_a_file_is_read_as_text_as_json_or_as_bytes(tmp_path):
+    file = tmp_path / "a"
+    file.write_bytes("é\r\n你\rx\n".encode())
+    assert read_bytes(file) == "é\r\n你\rx\n".encode()
+    assert read_text(file) == "é\n你\nx\n"
+    file.write_text("[1]")
+    assert read_json(file, list) == [1]
+    with pytest.raises(TokenizerError, match=r"a holds a list; expected a dict$"):
+        read_json(file)
+
+
+@pytest.mark.parametrize("text", ['{"a": "\\ud800"}', '{"\\uDFFF": 1}', '["\\uD83D"]'], ids=len)
+def test_half_of_a_character_is_found_however_it_is_spelt(tmp_path, text):
+    (tmp_path / "a").write_text(text)
+    with pytest.raises(TokenizerError, match=r"a holds half of a character"):
+        read_json(tmp_path / "a", object)
+
+
+def test_packed_text_may_be_as_large_as_is_allowed(tmp_path):
+    part = gzip.compress(b"x" * 2**20)
+    (tmp_path / "a.gz").write_bytes(part * (UNPACKED // 2**20))
+    assert len(read_packed(tmp_path / "a.gz")) == UNPACKED
+    (tmp_path / "a.gz").write_bytes(part * (UNPACKED // 2**20) + gzip.compress(b"y"))
+    with pytest.raises(TokenizerError, match=r"a\.gz unpacks to more than"):
+        read_packed(tmp_path / "a.gz")
