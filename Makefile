@@ -60,6 +60,8 @@ tour: $(VENV)/.tour
 test unit shapes integration e2e mutation power fuzz bench testers: export OMP_NUM_THREADS = 1
 test unit shapes integration e2e mutation power fuzz bench testers: export MKL_NUM_THREADS = 1
 test unit shapes integration e2e mutation power fuzz: export PYTHONHASHSEED = 0
+# many images forbid it; to rewrite 4,000 asserts anew in each worker takes longer than some tiers
+test unit shapes integration e2e: export PYTHONDONTWRITEBYTECODE =
 PYTEST := $(BIN)/python -m pytest -n auto
 UNIT := $(PYTEST) tests/unit --dist worksteal --timeout 120
 # the unit tests through which every annotated shape is seen; the hook makes them four times as slow

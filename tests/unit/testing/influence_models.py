@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.testing.engine import check_model
+from unit.testing.records import check_model
 from zoo.testing.finding import Finding
 from zoo.testing.spec import ModelSpec
 

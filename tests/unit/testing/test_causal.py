@@ -16,7 +16,7 @@ from unit.testing.influence_models import (
     next_loss,
     told,
 )
-from zoo.testing.engine import check_model
+from unit.testing.records import check_model
 from zoo.testing.spec import ModelSpec
 
 LEAKS = {

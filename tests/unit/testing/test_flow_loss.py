@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from zoo.testing.engine import check_model
+from unit.testing.records import check_model
 from zoo.testing.spec import ModelSpec
 
 CHECKS = ("loss_gradients", "backward_draws", "forward")

@@ -6,7 +6,7 @@ from torch import nn
 from torch.distributions import Categorical, Normal
 from torch.nn import functional as F
 
-from zoo.testing.engine import check_model
+from unit.testing.records import check_model
 from zoo.testing.spec import ModelSpec
 
 CHECKS = ("training_gradients", "samples")

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from unit.testing.records import held
 from zoo.testing.checks.inits import check_init, common
 from zoo.testing.checks.inits_alike import equal_weights
 from zoo.testing.engine import NotApplicable
@@ -90,7 +91,7 @@ def spec(build):
 
 
 def found(build):
-    return [(one.kind, one.severity) for one in check_init(Subject(spec(build)))]
+    return [(one.kind, one.severity) for one in held(check_init(Subject(spec(build))))]
 
 
 SOUND = {
@@ -154,7 +155,7 @@ BOOKS = {nn.init.normal_: [], nn.init.zeros_: [("init", "fail", "table")]}
 @pytest.mark.parametrize(("start", "wanted"), BOOKS.items(), ids=["at random", "zeros"])
 def test_a_book_of_equal_entries_is_stopped(start, wanted):
     given = Subject(spec(lambda: Book(start)))
-    assert [(one.kind, one.severity, one.where) for one in check_init(given)] == wanted
+    assert [(one.kind, one.severity, one.where) for one in held(check_init(given))] == wanted
 
 
 PATHS = [

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from unit.testing.records import held
 from zoo.testing.checks.learning import check_overfit, gone, nothing_to_learn
 from zoo.testing.checks.learning_run import train
 from zoo.testing.engine import NotApplicable
@@ -39,7 +40,7 @@ def spec(build, loss=cross, **facts):
 
 
 def found(given):
-    return [(one.kind, one.severity) for one in check_overfit(Subject(given))]
+    return [(one.kind, one.severity) for one in held(check_overfit(Subject(given)))]
 
 
 SOUND = {
@@ -63,7 +64,7 @@ def test_a_model_that_cannot_tell_rows_apart_is_stopped():
     def even(output, batch):
         return F.cross_entropy(output, torch.arange(len(output)) % 2)
 
-    (one,) = check_overfit(Subject(spec(Frozen, even)))
+    (one,) = held(check_overfit(Subject(spec(Frozen, even))))
     assert (one.kind, one.severity) == ("not-learning", "fail")
     assert "same for all rows" in one.evidence
 

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from zoo.testing import ModelSpec, check_model
+from unit.testing.records import check_model
+from zoo.testing import ModelSpec
 
 
 class Pair(nn.Module):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from zoo.testing.engine import check_model
+from unit.testing.records import check_model
 from zoo.testing.spec import ModelSpec
 
 CHECKS = ("state", "inputs_untouched", "outputs_kept", "graph_freed", "global_state")

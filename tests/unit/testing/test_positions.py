@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from unit.testing.influence_models import decoder, encoder, findings, told
-from zoo.testing.engine import check_model
+from unit.testing.records import check_model
 from zoo.testing.spec import ModelSpec
 
 MAKERS = {"decoder": decoder, "encoder": encoder}

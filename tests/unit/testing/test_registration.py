@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from unit.testing.records import check_model
 from zoo.testing.checks.registration_walk import Hidden, hidden_things, leaves_of
 from zoo.testing.checks.registration_words import registering
-from zoo.testing.engine import check_model
 from zoo.testing.spec import ModelSpec, Trainer
 
 OUTSIDE = nn.Linear(6, 3)

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from unit.testing.records import held
 from zoo.testing.checks.signals import check_signals
 from zoo.testing.checks.signals_flow import flow
 from zoo.testing.spec import ModelSpec
@@ -47,7 +48,7 @@ def spec(build):
 
 
 def found(build):
-    return [(one.kind, one.severity) for one in check_signals(Subject(spec(build)))]
+    return [(one.kind, one.severity) for one in held(check_signals(Subject(spec(build))))]
 
 
 def sharp(x):
@@ -95,7 +96,7 @@ def test_bad_signals_are_stopped(build, wanted):
 
 
 def test_the_layer_before_a_dead_activation_is_named():
-    (one,) = check_signals(Subject(spec(BROKEN["relu far below"][0])))
+    (one,) = held(check_signals(Subject(spec(BROKEN["relu far below"][0]))))
     assert one.where == "first"
 
 

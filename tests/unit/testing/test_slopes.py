@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from unit.testing.records import check_model
 from zoo.testing.checks.slopes_numeric import measured
-from zoo.testing.engine import check_model
 from zoo.testing.spec import ModelSpec
 
 

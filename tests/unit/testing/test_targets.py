@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from unit.testing.records import held
 from zoo.testing.checks.targets import check_targets
 from zoo.testing.checks.targets_first import check_initial_loss
 from zoo.testing.spec import ModelSpec
@@ -70,7 +71,7 @@ def spec(loss, batch=text, **facts):
 
 
 def found(given, check=check_targets):
-    return [(one.kind, one.severity) for one in check(Subject(given))]
+    return [(one.kind, one.severity) for one in held(check(Subject(given)))]
 
 
 SOUND = {
@@ -154,5 +155,5 @@ def test_an_untrained_classifier_costs_the_log_of_the_classes(spread, wanted):
 
 def test_the_cost_of_a_guess_is_named():
     given = ModelSpec(build=lambda: Reader(40.0), batch=text, loss=shifted)
-    (one,) = check_initial_loss(Subject(given))
+    (one,) = held(check_initial_loss(Subject(given)))
     assert f"ln 23 = {math.log(23):.4g}" in one.evidence
