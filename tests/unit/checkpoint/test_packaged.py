@@ -1,6 +1,7 @@
 """Names of checkpoints: golden ones, packaged ones, folders, and what is none of these."""
 
 import json
+import locale
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -33,6 +34,19 @@ def home(tmp_path):
 def test_golden_checkpoints_are_those_with_such_a_manifest(home, tmp_path):
     found = packaged.golden((tmp_path / "not-here", home, tmp_path))
     assert found == {"large": home / "large", "small": home / "small"}
+
+
+def test_a_manifest_is_read_as_utf_8_whatever_the_locale_says(tmp_path):
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text('{"kind": "checkpoint", "by": "Ångström"}', encoding="utf-8")
+    before = locale.setlocale(locale.LC_CTYPE)
+    try:
+        locale.setlocale(locale.LC_CTYPE, "C")
+        assert packaged.of(manifest)
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
+    manifest.write_text('{"kind": "checkpoint", "by": "Ångström"}', encoding="latin-1")
+    assert not packaged.of(manifest)
 
 
 def test_without_golden_sets_there_are_no_names(tmp_path):

@@ -312,6 +312,23 @@ def test_a_file_that_cannot_be_read_is_one_clear_error(tmp_path, row):
     assert not Path(f"{place}.made").exists()
 
 
+def test_an_environment_that_would_run_pickles_changes_nothing(tmp_path, monkeypatch):
+    """torch has a variable that lets every caller unpickle anything who does not say otherwise."""
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    place = saved(tmp_path / "x.pt", {})
+    changed(place, pickled(pickle.dumps(Calls(os.mkdir, str(tmp_path / "made")), protocol=2)))
+    with pytest.raises(CheckpointError, match=r"x\.pt cannot be read as tensors: Weights only"):
+        unpickle(place)
+    assert not (tmp_path / "made").exists()
+
+
+def test_an_error_of_what_a_file_holds_names_the_file(tmp_path):
+    place = saved(tmp_path / "x.pt", {"w": ONES})
+    with pytest.raises(CheckpointError) as caught:
+        read_nanogpt(str(place))
+    assert str(caught.value) == f"{place} {KEYS}"
+
+
 def test_the_older_form_of_torchs_files_is_not_read(tmp_path):
     """It has no list of entries, so what unfolds in it cannot be seen before it is read."""
     torch.save(GOOD, tmp_path / "x.pt", _use_new_zipfile_serialization=False)
