@@ -47,12 +47,12 @@ def make_run(place, seed=0, sign=1):
     return place
 
 
-def make_rows(folder, model):
+def make_rows(folder, model, texts=TEXTS, gate=GATE):
     """Write rows whose labels are the model's own answers, but for a few, and a gate."""
     folder.mkdir(parents=True)
     rows = [
         Row(id=f"mail-{i:03}", task="label", fields={"text": text, "label": "ham"})
-        for i, text in enumerate(TEXTS)
+        for i, text in enumerate(texts)
     ]
     answers = [outcome.answer for outcome in judges.judge(rows, Subject.open(model), folder)]
     lines = []
@@ -64,7 +64,7 @@ def make_rows(folder, model):
             | {"segments": [segment]}
         )
     write_lines(folder, lines)
-    (folder / "gate.toml").write_text(GATE)
+    (folder / "gate.toml").write_text(gate)
     return folder
 
 
