@@ -1,14 +1,17 @@
 """Decoding at its edges: beams under a repetition penalty, the largest draw, other devices."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from zoo.generate import Sampling, sample
-from zoo.generate.beam import Beam, extend
+from zoo.generate.beam import Beam, extend, settled, stops
 from zoo.generate.decode import choose
 from zoo.generate.forward import left_padded
 from zoo.generate.request import Request, check_model
 from zoo.generate.stops import StopStrings
+from zoo.tokenizers import Tokenizer
 
 VOCAB = 7
 
@@ -55,9 +58,20 @@ def test_tokens_are_chosen_where_the_logits_are():
         assert choose(logits, rows).device.type == "cpu"
 
 
-def test_numbers_drawn_on_the_cpu_follow_the_logits():
-    rows = [request(temperature=1.0), request(temperature=1.0)]
+@pytest.mark.parametrize("penalty", [1.0, 2.0])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_is_made_on_the_cpu_follows_the_logits(temperature, penalty):
+    """The numbers drawn, and which tokens were seen."""
+    rows = [request(temperature=temperature, repetition_penalty=penalty)] * 2
     assert choose(torch.empty(2, VOCAB, device="meta"), rows).device.type == "meta"
+
+
+def test_sums_of_beams_lie_where_the_logits_do():
+    logits = torch.randn(2, VOCAB, dtype=torch.float64)
+    beams = [Beam([2], -1.5, -1.0), Beam([5], -1.25, -2.0)]
+    plain = extend(logits, beams, request(beams=2))
+    with torch.device("meta"):
+        assert extend(logits, beams, request(beams=2)) == plain
 
 
 def test_the_largest_number_draws_the_last_token_at_most():
@@ -76,7 +90,7 @@ def test_the_largest_number_draws_the_last_token_at_most():
 def test_rows_are_padded_on_the_left_with_a_mask_of_truth_values():
     ids, mask = left_padded([[5], [1, 2, 3]])
     assert ids.tolist() == [[0, 0, 5], [1, 2, 3]]
-    assert mask.dtype == torch.bool
+    assert (ids.dtype, mask.dtype) == (torch.int64, torch.bool)
     assert mask.tolist() == [[False, False, True], [True, True, True]]
 
 
@@ -104,3 +118,78 @@ def test_what_was_held_is_given_once():
     assert stops.push("xab") == "x"
     assert [stops.flush(), stops.flush()] == ["ab", ""]
     assert stops.push("c") == "c"
+
+
+def test_each_row_is_measured_from_its_own_largest():
+    """At a temperature under which the rows beside a larger one would be lost."""
+    logits = torch.tensor([[1.0, 2.0, 0.5], [300.0, 100.0, 200.0]], dtype=torch.float64)
+    want = [[-1.0, 0.0, -1.5], [0.0, -200.0, -100.0]]
+    assert sample.filtered(logits).tolist() == want
+    halved = [[2 * x for x in row] for row in want]
+    assert sample.filtered(logits, temperature=0.5).tolist() == halved
+    cold = sample.filtered(logits, temperature=5e-324)
+    assert cold.softmax(-1).tolist() == [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
+
+
+def test_a_mass_of_one_keeps_what_rounding_would_lose():
+    logits = torch.tensor([[0.0, -100.0, -200.0]], dtype=torch.float64)
+    assert torch.equal(sample.keep_top_p(logits, 1.0), logits)
+    below = sample.keep_top_p(logits, 1 - 2.0**-53)
+    assert below.tolist() == [[0.0, -torch.inf, -torch.inf]]
+
+
+def test_a_penalty_acts_on_each_side_of_zero():
+    logits = torch.tensor([[0.5, -0.5, 0.0, 1.0, -1.0, 0.5]])
+    seen = torch.tensor([[True, True, True, True, True, False]])
+    assert sample.penalize(logits, seen, 2.0).tolist() == [[0.25, -1.0, 0.0, 0.5, -2.0, 0.5]]
+
+
+@pytest.mark.parametrize("worst", [-3.5, -3.0, -2.0])
+def test_a_search_is_settled_by_the_worst_of_the_finished(worst):
+    """Of three: neither by the best nor by the one between."""
+    finished = [Beam([1], -1.0, 0.0), Beam([1], -1.5, 0.0), Beam([1], worst, 0.0)]
+    running = [Beam([1, 2], -6.0, 0.0), Beam([1, 2], -9.0, 0.0)]
+    asked = request(beams=3)
+    assert settled(running, finished, asked) is (worst >= -3.0)
+    assert settled(running, finished[:2], asked) is False
+
+
+@pytest.mark.parametrize(
+    ("ids", "options", "stopped"),
+    [
+        ([3, 5], {"stop_tokens": (5,)}, True),
+        ([5, 3], {"stop_tokens": (5,)}, False),
+        ([5, 3, 2], {"stop_tokens": (3,)}, False),
+        ([3], {"stop_tokens": ()}, False),
+        ([3], {"stop_strings": ("x",)}, False),
+    ],
+    ids=str,
+)
+def test_a_beam_without_text_stops_by_its_last_token(ids, options, stopped):
+    assert stops(request(**options), ids) is stopped
+
+
+@pytest.mark.parametrize(("text", "stopped"), [("xy", False), ("xyz", True), ("xyza", True)])
+def test_a_beam_stops_by_its_text(text, stopped):
+    tokenizer = Tokenizer.train(["a"], vocab=257)
+    asked = Sampling(stop_strings=("yz", "q"))
+    one = Request(tokenizer.encode("yz"), asked, tokenizer, 257)
+    assert stops(one, tokenizer.encode(text)) is stopped
+    assert one.text.shown == "" and not one.text.stops.hit
+
+
+def test_options_are_as_usual_unless_others_are_asked_for():
+    """Greedy, one beam, 128 tokens, no filter, no penalty."""
+    assert dataclasses.asdict(Sampling()) == {
+        "max_new_tokens": 128,
+        "temperature": 0.0,
+        "top_k": None,
+        "top_p": None,
+        "min_p": None,
+        "repetition_penalty": 1.0,
+        "seed": 0,
+        "stop_tokens": None,
+        "stop_strings": (),
+        "beams": 1,
+        "length_penalty": 1.0,
+    }

@@ -8,6 +8,8 @@ from zoo.generate import Sampling
 
 NAN = float("nan")
 INF = float("inf")
+WHOLE = ("max_new_tokens", "top_k", "beams")
+REAL = ("temperature", "top_p", "min_p", "repetition_penalty", "length_penalty")
 
 
 @pytest.mark.parametrize(
@@ -25,7 +27,10 @@ INF = float("inf")
         ("repetition_penalty", [0, 0.0], "a number above 0"),
         ("length_penalty", [NAN, INF, -INF], "a number from -inf to inf"),
         ("stop_strings", ["", "end", ("",), ("a", "")], "expected (a tuple of )?strings"),
-        ("stop_tokens", [(-1,), (3, -1)], "expected ids of at least 0"),
+        ("stop_tokens", [(-1,), (3, -1), (True,)], "expected ids of at least 0"),
+        *[(name, [True, False], "a whole number of at least 1") for name in WHOLE],
+        ("seed", [True, False], "a whole number from 0 to"),
+        *[(name, [True, False], "a number from ") for name in REAL],
     ],
     ids=count(),
 )
