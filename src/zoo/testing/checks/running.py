@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from zoo.testing import blame
-from zoo.testing.blame import HERE, TORCH
 from zoo.testing.engine import Check
 from zoo.testing.finding import Finding
 from zoo.testing.spec import ModelSpec
@@ -48,7 +47,7 @@ def crash(error: Exception, what: str) -> Finding:
 def raised_at(error: BaseException) -> str:
     """Give file, line and text of the innermost code of the user's own."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if not frame.filename.startswith((HERE, TORCH, "<frozen")):
+        if blame.is_users(frame.filename):
             return f"{Path(frame.filename).name}:{frame.lineno} {frame.line or ''}".strip()
     return ""
 
@@ -237,7 +236,7 @@ def user_frame(text: str) -> str:
     """Give the innermost line of the user's own in a traceback's text."""
     found = re.findall(r'File "([^"]+)", line (\d+), in [^\n]*\n\s*([^\n]*)', text)
     for file, number, code in reversed(found):
-        if not file.startswith((HERE, TORCH, "<frozen")):
+        if blame.is_users(file):
             return f"{Path(file).name}:{number} {code}".strip()
     return ""
 

@@ -60,7 +60,9 @@ def said(wrong: Wrong, bad: dict[str, Slope]) -> str:
     """Write down what was measured."""
     if not bad:
         return f"along one direction of all its tensors {wrong.slope}"
-    worst = max(bad, key=lambda n: bad[n].gap() / (abs(bad[n].numeric) + abs(bad[n].analytic)))
+    # to six digits: of those that are wrong by one factor, the first, on every machine
+    off = {n: s.gap() / (abs(s.numeric) + abs(s.analytic)) for n, s in bad.items()}
+    worst = max(bad, key=lambda n: round(off[n], 6))
     more = f"; {len(bad)} of its tensors are wrong" if len(bad) > 1 else ""
     place = f"{wrong.path}." if wrong.path and not worst.startswith("input ") else ""
     return f"along a random direction of {place}{worst} {bad[worst]}{more}"
