@@ -102,6 +102,7 @@ def config_of(
     check_said(where, given, held | {"class_token": class_token})
     if str(pool) not in POOLINGS or str(form) not in GELUS:
         raise CheckpointError(f"{where}: pooling {pool!r} with {form!r} is not supported")
+    told = heads_of(where, name, given, heads)
     try:
         return ViTConfig(
             image=image,
@@ -109,7 +110,7 @@ def config_of(
             channels=channels,
             width=width,
             depth=depth,
-            heads=heads_of(where, name, given, heads),
+            heads=told,
             hidden=hidden,
             drop_path=float(given.get("drop_path_rate", 0.0)),
             eps=EPS,
@@ -188,11 +189,12 @@ def scale_of(given: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> float |
 
 
 def labels_of(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> tuple[str, ...] | None:
+    """Give the names of the classes; None where there is no head, or none of its size."""
     names = about.get("label_names")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None
-    classes = len(tensors["head.weight"]) if "head.weight" in tensors else 0
-    return tuple(names) if len(names) == classes else None
+    fits = "head.weight" in tensors and len(names) == len(tensors["head.weight"])
+    return tuple(names) if fits else None
 
 
 def write(model: Any, target: Path, pixels: Mapping[str, Any], *, approximate: bool) -> None:
