@@ -179,7 +179,7 @@ def read_embedding_config(folder: Path) -> EmbeddingConfig:
         )
     return EmbeddingConfig(
         pooling=POOLINGS[asked[0]] if asked else "mean",
-        normalize=any(str(module.get("type", "")).endswith(".Normalize") for module in modules),
+        normalize=any(str(module.get("type")).endswith(".Normalize") for module in modules),
         longest=limits.get("max_seq_length"),
     )
 

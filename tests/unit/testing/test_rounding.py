@@ -1,12 +1,34 @@
 import math
+import re
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from zoo.testing.rounding import explain_difference
-from zoo.testing.rounding_tensors import compare_tensors
+from unit.testing.records import hold
+from zoo.testing import rounding, rounding_tensors
+
+
+def explain_difference(*given, **options):
+    """Explain, and hold the words and the place; which numbers come is the machine's."""
+    found = rounding.explain_difference(*given, **options)
+    words = [f"{found.verdict} at {found.where!r}, {found.line!r}: {found.text}"]
+    hold([NUMBER.sub("#", x) for x in [*words, f"{sorted(found.details)}"]])
+    return found
+
+
+def compare_tensors(*given):
+    """Compare two tensors, and hold all that is found."""
+    found = rounding_tensors.compare_tensors(*given)
+    numbers = f"{found.largest:.6g} {found.typical:.6g} {found.bound:.6g} {found.relative:.6g}"
+    record = found.record()
+    ulps = {name: f"{x:.6g}" for name, x in record.pop("ulps").items()}
+    hold([found.verdict, found.text, found.pattern, numbers, f"{sorted(record)} {ulps}"])
+    return found
+
+
+NUMBER = re.compile(r"(?<![\w.])\d[\d.]*(e[+-]\d+)?|\.py:\d+")
 
 
 class Block(nn.Module):
@@ -92,7 +114,7 @@ def test_one_function_in_two_ways_differs_by_rounding(pair):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_another_batch_shape_is_no_bug(dtype):
     a, b = Block().to(dtype), RowByRow().to(dtype)
-    assert explain_difference(a, b, tokens()).verdict in ("equal", "rounding")
+    assert rounding.explain_difference(a, b, tokens()).verdict in ("equal", "rounding")
 
 
 OTHER_FUNCTION = {
