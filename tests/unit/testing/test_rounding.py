@@ -21,7 +21,8 @@ def explain_difference(*given, **options):
 def compare_tensors(*given):
     """Compare two tensors, and hold all that is found."""
     found = rounding_tensors.compare_tensors(*given)
-    numbers = f"{found.largest:.6g} {found.typical:.6g} {found.bound:.6g} {found.relative:.6g}"
+    every = (found.largest, found.typical, found.bound, found.relative)
+    numbers = " ".join(f"{x * 2**24:.6g}" for x in every)
     record = found.record()
     ulps = {name: f"{x:.6g}" for name, x in record.pop("ulps").items()}
     hold([found.verdict, found.text, found.pattern, numbers, f"{sorted(record)} {ulps}"])
