@@ -205,19 +205,32 @@ REFUSED = {
     "no patches": (
         ABOUT,
         {"patch_embed.proj.weight": None},
-        "patch_embed.proj.weight is missing or has not 4 axes",
+        "patch_embed.proj.weight is missing, empty or has not 4 axes",
+    ),
+    "patches of no height": (
+        ABOUT,
+        {"patch_embed.proj.weight": (12, 2, 0, 5)},
+        "patch_embed.proj.weight is missing, empty or has not 4 axes",
     ),
     "flat patches": (
         ABOUT,
         {"patch_embed.proj.weight": (12, 30)},
-        "patch_embed.proj.weight is missing or has not 4 axes",
+        "patch_embed.proj.weight is missing, empty or has not 4 axes",
     ),
-    "flat positions": (ABOUT, {"pos_embed": (7, 12)}, "pos_embed is missing or has not 3 axes"),
-    "flat registers": (ABOUT, {"reg_token": (2, 12)}, "reg_token is missing or has not 3 axes"),
+    "flat positions": (
+        ABOUT,
+        {"pos_embed": (7, 12)},
+        "pos_embed is missing, empty or has not 3 axes",
+    ),
+    "flat registers": (
+        ABOUT,
+        {"reg_token": (2, 12)},
+        "reg_token is missing, empty or has not 3 axes",
+    ),
     "no MLP": (
         ABOUT,
         {"blocks.0.mlp.fc1.weight": None},
-        "blocks.0.mlp.fc1.weight is missing or has not 2 axes",
+        "blocks.0.mlp.fc1.weight is missing, empty or has not 2 axes",
     ),
     "a block that is far": (
         ABOUT,

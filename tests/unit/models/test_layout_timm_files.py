@@ -150,6 +150,8 @@ def test_a_tensor_too_many_and_one_too_few_are_named(tmp_path):
     state = load_file(tmp_path / "model.safetensors")
     state["norm_pre.bias"] = state.pop("blocks.1.norm2.bias")
     state["norm.bias"] = torch.ones(21)
+    with pytest.raises(CheckpointError, match=rf"^{tmp_path}: config\.json: architecture ''"):
+        timm.read(tmp_path, {}, unpickle=False, heads=None)
     save_file(state, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError) as caught:
         timm.read(tmp_path, about, unpickle=False, heads=None)

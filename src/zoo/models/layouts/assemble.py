@@ -75,8 +75,8 @@ def assemble(
 
 def size_of(where: Path, tensors: Mapping[str, Tensor], name: str, axes: int) -> tuple[int, ...]:
     """Give the shape of a tensor that the layout cannot do without."""
-    if name not in tensors or tensors[name].dim() != axes:
-        raise CheckpointError(f"{where}: {name} is missing or has not {axes} axes")
+    if name not in tensors or tensors[name].dim() != axes or not tensors[name].numel():
+        raise CheckpointError(f"{where}: {name} is missing, empty or has not {axes} axes")
     return tuple(tensors[name].shape)
 
 

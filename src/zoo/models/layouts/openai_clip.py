@@ -165,6 +165,8 @@ def config_of(
             eps=EPS,
             bias=said.get("init_logit_bias", -10.0) if "logit_bias" in tensors else None,
         )
+    except CheckpointError:
+        raise
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{where}: {error}") from None
 
