@@ -61,6 +61,8 @@ def test_lists_of_stops_become_tuples():
     assert hash(made) == hash(Sampling(stop_tokens=(3, 4), stop_strings=("a",)))
 
 
-def test_beams_do_not_draw():
-    with pytest.raises(ValueError, match=r"beams 3 with temperature 0.5: .* pass temperature=0"):
-        Sampling(beams=3, temperature=0.5)
+@pytest.mark.parametrize("beams", [2, 3])
+def test_beams_do_not_draw(beams):
+    words = rf"beams {beams} with temperature 0.5: .* pass temperature=0"
+    with pytest.raises(ValueError, match=words):
+        Sampling(beams=beams, temperature=0.5)

@@ -1,6 +1,7 @@
 """What is done when nothing is asked for, whole batches, and vocabularies id by id."""
 
 import functools
+import os
 
 import pytest
 import torch
@@ -97,6 +98,41 @@ def test_an_alphabet_is_of_words_and_of_what_follows_their_first_letter():
     texts = ["Ab c!", "cab", "", "d"]
     assert alphabet_of(texts, backend) == (["!", "a", "b", "c", "d"], ["a", "b"])
     assert alphabet_of([], backend) == ([], [])
+
+
+def test_of_merges_seen_as_often_the_first_letters_come_first():
+    """The library alone would number what ends a word by a hash."""
+    ends = [*"qhzbmkxc"]
+    tok = Tokenizer.train([" ".join("a" + end for end in ends)] * 2, "clip", vocab=514 + 8)
+    assert names(tok)[512:-2] == [f"a{end}</w>" for end in sorted(ends)]
+
+
+@pytest.mark.parametrize("kind", ["bpe", "clip", "wordpiece"])
+def test_training_draws_nothing_on_a_terminal(kind):
+    screen, terminal = os.openpty()
+    before = os.dup(2)
+    os.dup2(terminal, 2)
+    try:
+        Tokenizer.train(ONCE * 2, kind, vocab=600)
+        os.write(2, b".")
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(terminal)
+    assert os.read(screen, 9999) == b"."
+    os.close(screen)
+
+
+def test_another_normalizer_has_no_switches_to_publish():
+    lib = library()
+    backend = lib.Tokenizer(lib.models.WordPiece({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
+    backend.normalizer = lib.normalizers.Lowercase()
+    assert Tokenizer(backend, {"unk": "[UNK]"}, typed=True, longest=5).published_config() == {
+        "unk_token": "[UNK]",
+        "tokenizer_class": "BertTokenizer",
+        "model_max_length": 5,
+        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+    }
 
 
 def test_clips_tokens_are_bytes_ends_merges_and_frame():

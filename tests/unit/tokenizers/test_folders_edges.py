@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,22 @@ def test_only_the_first_line_of_merges_names_a_version(tmp_path):
     assert len(json.loads(tok.backend.to_str())["model"]["merges"]) == 2
     with pytest.raises(TokenizerError, match=r"merges.txt line 2, '#version: 0.2': expected two"):
         Tokenizer.from_folder(bpe_folder(tmp_path, "a b\n#version: 0.2\n"))
+
+
+def test_merges_may_take_up_the_whole_vocabulary(tmp_path):
+    folder = bpe_folder(tmp_path, "a b\n", {"a": 0, "b": 1, "ab": 2})
+    assert read_backend(folder, {})[0].encode("ab").ids == [2]
+
+
+@pytest.mark.parametrize(
+    "line", ["a\tb", "a  b", " a b", "a b ", "ab", "a b c", "a x", "b a"], ids=count()
+)
+def test_a_merge_is_two_tokens_with_one_space_between(tmp_path, line):
+    words = (
+        rf"merges\.txt line 3, {re.escape(repr(line))}: expected two tokens of vocab\.json whose"
+    )
+    with pytest.raises(TokenizerError, match=words):
+        read_backend(bpe_folder(tmp_path, f"a b\n\n{line}\n"), {})
 
 
 @pytest.mark.parametrize("most", [10**9 - 1, 10**9])
@@ -279,3 +297,28 @@ def test_a_vocabulary_holds_the_special_tokens_that_are_named(tmp_path, role):
     (tmp_path / "vocab.txt").write_text("\n".join([*held, names[role]]))
     backend, _ = read_backend(tmp_path, config)
     assert backend.token_to_id(names[role]) == 2
+    assert backend.encode("x", "y").tokens == ["C", "U", "S", "U", "S"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "typed"),
+    [
+        (None, (True, False)),
+        (["input_ids"], (False, False)),
+        (["input_ids", "token_type_ids"], (True, True)),
+        ([], (False, False)),
+        ("token_type_ids", (True, False)),
+    ],
+    ids=["unsaid", "bare", "typed", "none", "text"],
+)
+def test_batches_have_token_types_where_the_folder_says_so_or_as_usual(tmp_path, inputs, typed):
+    """A BERT's by default, a GPT-2's not."""
+    config = {} if inputs is None else {"model_input_names": inputs}
+    for name in ("bert", "gpt2"):
+        (tmp_path / name).mkdir()
+    bpe_folder(tmp_path / "gpt2", **config)
+    (tmp_path / "bert" / "vocab.txt").write_text("[UNK]\n[CLS]\n[SEP]\na")
+    (tmp_path / "bert" / "tokenizer_config.json").write_text(json.dumps(config))
+    made = [Tokenizer.from_folder(tmp_path / name) for name in ("bert", "gpt2")]
+    assert tuple(tok.typed for tok in made) == typed
+    assert tuple("token_type_ids" in tok.batch(["a"]) for tok in made) == typed
