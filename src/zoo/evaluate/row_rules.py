@@ -211,7 +211,7 @@ def image_rule(name: str, folder: Path, sheets: Mapping[str, Any]) -> Rule:
         return [fault for fault in found if fault]
 
     return Rule(
-        f"{name} is there",
+        f"{name} can be opened",  # "is there" is the rule of a field that is not given
         lambda values: each(values, lambda value: not complaints(value)),
         lambda value: f"{name}: {complaints(value)[0]}",
         name,

@@ -134,6 +134,11 @@ PLANTED = {
         "lion gives no finite number for 1 row: c004",
         [],
     ),
+    "a-confidence-is-above-one": (
+        changed(lambda o: replace(o, confidence=1.5), "c004"),
+        "lion gives no finite number for 1 row: c004",
+        [],
+    ),
     "a-row-was-not-asked": (ACCEPTED[1:], "lion was not asked 1 row: c000", []),
     "an-answer-loses-its-verdict": (
         changed(lambda o: replace(o, passed=None), "i3"),

@@ -87,6 +87,14 @@ def test_ink_becomes_thick_and_thin_whatever_the_paper():
     assert np.array_equal(change("thick", white)[2:6, 2:6, 0], np.full((4, 4), 200))
 
 
+def test_on_paper_that_is_neither_ink_is_light():
+    """Half of the border is black and half white: its mean is the middle, and black is paper."""
+    half = np.zeros((2, 2, 3), np.uint8)
+    half[:, 1] = 255
+    assert change("thick", half)[..., 0].tolist() == [[255, 255], [255, 255]]
+    assert change("thin", half)[..., 0].tolist() == [[0, 255], [0, 255]]
+
+
 def test_noise_is_of_a_tenth_of_the_range_and_without_colour():
     before = np.full((100, 90, 3), 128, np.uint8)
     after = change("noise-0.1", before).astype(float) - 128

@@ -189,6 +189,20 @@ def test_many_rows_are_told_to_three_digits():
     assert power(rows, 0.02, 0.1, 0.01) >= 0.8 > power(rows - 10, 0.02, 0.1, 0.01)
 
 
+@pytest.mark.parametrize("tests", [1, 2, 7])
+@pytest.mark.parametrize("known", [{}, {"allowed": 0.2}, {"accuracy": 0.75}])
+def test_all_that_is_known_of_a_gate_enters_its_power(known, tests):
+    """The rule alone decides; rows and falls that are looked for are those of the same rule."""
+    wanted = refusal(Rule(rows=40, level=0.05 / tests, churn=0.1, **known), 0.2)
+    assert power(40, 0.2, 0.1, 0.05, tests=tests, **known) == wanted
+    drop = least_drop(40, 0.1, 0.05, wanted, tests=tests, **known)
+    assert power(40, drop, 0.1, 0.05, tests=tests, **known) >= wanted
+    assert power(40, drop - 0.001, 0.1, 0.05, tests=tests, **known) < wanted
+    rows = least_rows(0.2, 0.1, 0.05, 0.7, tests=tests, **known)
+    assert power(rows, 0.2, 0.1, 0.05, tests=tests, **known) >= 0.7
+    assert power(rows - 1, 0.2, 0.1, 0.05, tests=tests, **known) < 0.7
+
+
 @pytest.mark.parametrize("rows", [60, 200])
 def test_the_least_drop_is_just_told(rows):
     drop = least_drop(rows, 0.02, 0.01, 0.8)

@@ -21,6 +21,7 @@ from unit.evaluate.golden_rows import (
 from zoo.evaluate.golden import GoldenError
 from zoo.evaluate.rows import TASKS as FIELDS
 from zoo.evaluate.rows import read_rows
+from zoo.evaluate.rows import write_rows as write_lines
 
 DIR = inv_of(CHOICE, test="dir", expect="down", by=0.5)
 
@@ -144,6 +145,12 @@ BROKEN = {
     "near and far are one": (CLOSER | {"far": "a kitten"}, "near and far are both 'a kitten'"),
     "a caption that is not offered": (CAPTION | {"answer": "cat"}, "none of the captions"),
     "an image that is not offered": (PICTURE | {"answer": "scans.png#1"}, "none of the images"),
+    "no image": (
+        without(SCAN, "image") | {"label": "7"},
+        "neither text nor image; give one of the two",
+    ),
+    "a caption of no image": (without(CAPTION, "image"), "image is missing"),
+    "no images": (without(PICTURE, "images"), "images is missing"),
     "an image that is not there": (CAPTION | {"image": "dog.png"}, "there is no file 'dog.png'"),
     "one of the images is not there": (
         PICTURE | {"images": ["cat.png", "scans.png#6"]},
@@ -290,3 +297,9 @@ def test_a_folder_without_rows_is_refused(tmp_path, write, sentence):
     write(tmp_path)
     with pytest.raises(GoldenError, match=sentence):
         read_rows(tmp_path)
+
+
+def test_rows_are_written_as_people_read_them(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    write_lines(path, [{"id": "a", "text": "é\n"}, {"id": "b"}])
+    assert path.read_bytes() == '{"id": "a", "text": "é\\n"}\n{"id": "b"}\n'.encode()

@@ -142,6 +142,12 @@ def test_an_outcome_is_read_as_it_was_written(tmp_path, outcome):
     assert read_outcomes(tmp_path / "accepted.jsonl") == {outcome.id: outcome}
 
 
+def test_letters_are_written_as_they_are_and_what_is_no_number_not_at_all():
+    assert lines_of([{"a": "é\n"}, {"b": 1.5}]) == '{"a": "é\\n"}\n{"b": 1.5}\n'.encode()
+    with pytest.raises(ValueError, match="JSON"):
+        lines_of([{"a": float("nan")}])
+
+
 def test_numbers_of_an_outcome_are_kept_to_six_decimals():
     made = Outcome(id="a", answer="", value=1 / 3, confidence=2 / 3, scores={"x": -1e-9})
     line = outcome_line(made)
