@@ -85,6 +85,18 @@ def test_the_sum_is_the_mean_times_the_count(family, head, smoothing):
     close(total, mean * count)
 
 
+@pytest.mark.parametrize(("family", "head"), LEARNED, ids=str)
+def test_the_mean_without_smoothing_is_what_is_usual(family, head):
+    model, batch = ragged(family, head)
+    options = {"smoothing": 0.0} if head in SMOOTHED else {}
+    usual = OBJECTIVES[head](model, batch)
+    assert torch.equal(usual, OBJECTIVES[head](model, batch, reduction="mean", **options))
+    if options:  # else equality would say nothing
+        assert not torch.equal(usual, OBJECTIVES[head](model, batch, smoothing=1.0))
+    if COUNTS[head](model, batch) > 1:
+        assert not torch.equal(usual, OBJECTIVES[head](model, batch, reduction="sum"))
+
+
 @pytest.mark.parametrize(
     ("family", "head", "count"),
     [

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from zoo.objectives import IGNORE, masked_image, next_token, reduced, span, targets_of
+from zoo.objectives import IGNORE, at, masked_image, next_token, reduced, span, targets_of
 
 D = torch.float64
 IDS = torch.tensor([[3, 1, 4, 2], [2, 0, 1, 1]])
@@ -53,6 +53,26 @@ def test_a_mean_is_over_what_counts(counted, mean):
     losses, counted = torch.tensor([5.0, 3.0, float("nan")]), torch.tensor(counted).bool()
     assert reduced(losses, counted, "mean").item() == mean
     assert reduced(losses, counted, "sum").item() == mean * int(counted.sum())
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_the_logit_of_a_label_is_read_and_none_where_it_does_not_count(classes):
+    logits, labels = randn(2, 4, classes), torch.tensor([[0, IGNORE, 0, 0], [IGNORE, 0, 0, 0]])
+    labels[0, 3] = classes - 1
+    found = at(logits, labels, labels != IGNORE)
+    assert found.shape == (2, 4)
+    for row, column in (labels != IGNORE).nonzero().tolist():
+        assert found[row, column] == logits[row, column, labels[row, column]]
+    alone = at(logits[:, 0], labels[:, 0], labels[:, 0] != IGNORE)
+    assert alone.shape == (2,) and alone[0] == logits[0, 0, 0]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, D], ids=str)
+def test_logits_are_read_in_float32_or_more(dtype):
+    logits, labels = randn(2, 3).to(dtype), torch.tensor([1, 2])
+    found = at(logits, labels, labels != IGNORE)
+    assert found.dtype == torch.promote_types(dtype, torch.float32)
+    assert found.tolist() == [logits[0, 1].item(), logits[1, 2].item()]
 
 
 class Painter(torch.nn.Module):
