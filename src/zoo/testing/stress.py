@@ -94,7 +94,7 @@ def apart(one: Tensor, other: Tensor) -> float:
     gap = torch.where(same, 0.0, (a - b).abs().double())
     finite = torch.cat([a[a.isfinite()].abs().double(), b[b.isfinite()].abs().double()])
     scale = float(finite.max()) if finite.numel() else 1.0
-    worst = float(gap.nan_to_num(nan=float("inf")).max())
+    worst = float(gap.nan_to_num(nan=torch.inf, posinf=torch.inf).max())
     return worst / max(scale, torch.finfo(one.dtype).tiny) if worst else 0.0
 
 
