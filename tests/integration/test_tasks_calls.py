@@ -166,6 +166,19 @@ def test_what_is_read_lies_where_the_model_does(name):
     assert [(shape[0], places) for shape, places in log] == [(2, {"meta"}), (1, {"meta"})]
 
 
+def test_a_text_with_a_mask_is_read_where_the_model_lies():
+    """The stand-in gives the same for all words."""
+    log = []
+    size = tokenizer("wordpiece").vocab_size
+    model = bert("masked_lm", noting(BERT, "encode", log, rest=(6, size)), "meta")
+    model.head = torch.nn.Identity()
+    rows = FillMask(model, tokenizer("wordpiece")).fill("[MASK] cat [MASK] sat", top=2)
+    assert [[guess.probability for guess in row] for row in rows] == [
+        [pytest.approx(1 / size)] * 2
+    ] * 2
+    assert log == [((1, 6), {"meta"})]
+
+
 @pytest.mark.parametrize(("name", "added"), [("Embedder", 2), ("Matcher of texts", 2)])
 def test_texts_of_like_length_share_a_batch_the_longest_first(name, added):
     """So that little is padding: words of 1, 3, 13 (11 are read by a CLIP of 13 tokens) and 1."""

@@ -246,11 +246,11 @@ class FillMask:
         if not 1 <= top <= self.tokenizer.vocab_size:
             raise ValueError(f"top {top}; expected 1 to {self.tokenizer.vocab_size}")
         batch = self.tokenizer.batch([text], longest=self.model.config.context, truncate=False)
-        device = self.model.tokens.weight.device
-        inputs = {name: tensor.to(device) for name, tensor in batch.items()}
-        where = inputs["input_ids"][0].eq(mask_id)
+        where = batch["input_ids"][0].eq(mask_id)
         if not where.any():
             raise ValueError(f"there is no {mask} in {text!r}: write it where a word is missing")
+        device = self.model.tokens.weight.device
+        inputs = {name: tensor.to(device) for name, tensor in batch.items()}
         with torch.no_grad():
             hidden = self.model.encode(**inputs)[0, where]
             logits = self.model.head(hidden)[:, : self.tokenizer.vocab_size]

@@ -237,7 +237,7 @@ def test_a_gz_that_holds_no_text_is_refused(tmp_path):
 
 
 def test_a_gz_that_unpacks_to_too_much_is_refused(tmp_path):
-    (tmp_path / PACKED).write_bytes(gzip.compress(bytes(UNPACKED), 1) * 50)
+    (tmp_path / PACKED).write_bytes(gzip.compress(bytes(2**20)) * (UNPACKED // 2**20) * 50)
     with pytest.raises(TokenizerError, match=rf"{PACKED} unpacks to more than {UNPACKED} bytes"):
         Tokenizer.from_folder(tmp_path)
 
