@@ -71,8 +71,8 @@ class Course:
         """Build the model once more, with its adapters, for weights from elsewhere."""
         with torch.random.fork_rng():
             model = self.spec.build(self.model.config, head=self.head)
-        if config.lora.rank:
-            add_adapters(config, model)
+            if config.lora.rank:
+                add_adapters(config, model)
         return model
 
     def save_assets(self, folder: Path) -> None:
