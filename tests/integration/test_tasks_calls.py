@@ -111,6 +111,36 @@ def test_classes_of_texts_without_names_are_numbered(kind):
     assert classifier.classify([]) == []
 
 
+@pytest.mark.parametrize("kind", ["bert", "gpt2"])
+def test_a_text_to_classify_loses_its_end_at_the_context(kind):
+    """Also where the tokenizer would let it be longer."""
+    made = {"bert": (bert, "wordpiece"), "gpt2": (gpt2, "bpe")}[kind]
+    tok = Tokenizer.train(TEXTS * 3, made[1], vocab=tokenizer(made[1]).vocab_size, longest=99)
+    classifier = TextClassifier(made[0]("sequence", classes=3), tok)
+    short = tok.batch(["sun " * 60], longest=24)
+    with torch.no_grad():
+        chances = classifier.model(**short)[0].softmax(-1).sort(descending=True).values
+    (row,) = classifier.classify(["sun " * 60])
+    assert [label.probability for label in row] == pytest.approx(chances.tolist(), rel=1e-6)
+
+
+def test_a_damaged_file_beside_a_model_is_named(tmp_path):
+    (tmp_path / "modules.json").write_bytes(b"[\xff]")
+    with pytest.raises(
+        CheckpointError, match=r"modules\.json is not JSON: .*can't decode byte 0xff"
+    ):
+        read_embedding_config(tmp_path)
+    (tmp_path / "modules.json").write_text('[{"type": "é.Normalize"}]', encoding="utf-8")
+    assert read_embedding_config(tmp_path).normalize is True
+
+
+def test_the_patches_to_read_are_marked_where_the_shares_lie():
+    explainer, (picture,) = Explainer(vit(), None, PROCESSOR), pictures(1)
+    plain = explainer.picture(picture).shares
+    with torch.device("meta"):
+        assert torch.equal(explainer.picture(picture).shares, plain)
+
+
 def noting(kind, name, log, **gives):
     """Make a kind of model whose method of this name notes what it reads, and where it lies."""
 

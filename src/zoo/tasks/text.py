@@ -196,7 +196,7 @@ def read_json(file: Path, default: Any) -> Any:
     if not file.is_file():
         return default
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = json.loads(file.read_bytes().decode())
     except ValueError as error:
         raise CheckpointError(f"{file} is not JSON: {error}") from None
     if not isinstance(value, type(default)):

@@ -215,5 +215,5 @@ def longest_of(config: dict[str, Any], file: Path) -> int | None:
 def write(file: Path, text: str) -> None:
     """Put a text in place whole: a reader finds the old file or the new one."""
     draft = file.with_name(f".{file.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
+    draft.write_bytes(text.encode())
     draft.replace(file)
