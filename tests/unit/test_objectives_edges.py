@@ -6,7 +6,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from zoo.objectives import IGNORE, at, masked_image, next_token, reduced, span, targets_of
+from zoo.objectives import (
+    IGNORE,
+    at,
+    masked_image,
+    masked_token,
+    next_token,
+    reduced,
+    span,
+    targets_of,
+)
 
 D = torch.float64
 IDS = torch.tensor([[3, 1, 4, 2], [2, 0, 1, 1]])
@@ -44,6 +53,35 @@ def test_the_next_token_is_not_smoothed_unless_asked(smoothing):
     logits = (model.hidden[:, :-1] @ model.head.weight.t()).flatten(0, 1)
     want = F.cross_entropy(logits, IDS[:, 1:].flatten(), label_smoothing=smoothing or 0.0)
     torch.testing.assert_close(next_token(model, {"input_ids": IDS}, **options), want)
+
+
+class Guesser(Decoder):
+    """A head with a layer and a bias of its own, which notes how many tokens it reads."""
+
+    def __init__(self):
+        super().__init__()
+        self.read = []
+        self.head.bias, self.head.features = randn(5, seed=2), self.features
+
+    def features(self, hidden):
+        self.read.append(tuple(hidden.shape))
+        return hidden.tanh()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.25])
+@pytest.mark.parametrize(
+    "labels",
+    [[[3, -100, -100, 2], [-100, 0, -100, -100]], [[1, 2, 3, 4], [0, 1, 2, 3]], [[-100] * 4] * 2],
+    ids=["some", "all", "none"],
+)
+def test_the_head_reads_the_tokens_that_count_and_no_others(labels, smoothing):
+    model, labels = Guesser(), torch.tensor(labels)
+    loss = masked_token(model, {"input_ids": IDS, "labels": labels}, smoothing=smoothing)
+    kept = labels != IGNORE
+    assert model.read == [(int(kept.sum()), 6)]
+    logits = model.hidden[kept].tanh() @ model.head.weight.t() + model.head.bias
+    want = F.cross_entropy(logits, labels[kept], label_smoothing=smoothing)
+    torch.testing.assert_close(loss, want if kept.any() else loss.new_zeros(()))
 
 
 @pytest.mark.parametrize(
