@@ -10,6 +10,7 @@ writes the records of these tests anew. `git diff` is then to be read: each line
 somebody will be told of their model.
 """
 
+import dataclasses
 import difflib
 import json
 import os
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from zoo.testing import engine
 from zoo.testing.finding import Finding
@@ -133,3 +135,16 @@ def last(number: str) -> float:
     """Give what one more in the last printed digit is worth."""
     digits, _, power = number.partition("e")
     return 10.0 ** (int(power or 0) - len(digits.partition(".")[2]))
+
+
+def plain(x: Any) -> Any:
+    """Give an answer as something that == compares whole: tensors with their dtype and shape."""
+    if isinstance(x, Tensor):
+        return str(x.dtype).removeprefix("torch."), tuple(x.shape), x.tolist()
+    if isinstance(x, dict):
+        return type(x).__name__, [(key, plain(item)) for key, item in x.items()]
+    if isinstance(x, list | tuple):
+        return type(x).__name__, [plain(item) for item in x]
+    if dataclasses.is_dataclass(x) and not isinstance(x, type):
+        return type(x).__name__, [plain(getattr(x, f.name)) for f in dataclasses.fields(x)]
+    return x

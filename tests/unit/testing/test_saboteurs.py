@@ -1,0 +1,37 @@
+"""The saboteurs before the checks of what hangs on what: all that is said of each (records/)."""
+
+import pytest
+
+from unit.testing import saboteurs
+from unit.testing.records import check_model
+from zoo.testing.spec import ModelSpec
+
+TOLD = {
+    saboteurs.LooksAheadByOne: ("cache",),
+    saboteurs.LooksEverywhere: ("causality", "cache"),
+    saboteurs.MeanOverTime: ("padding", "cache", "batch_independence"),
+    saboteurs.ReadsPadding: ("padding",),
+    saboteurs.PositionsFromColumns: ("padding",),
+    saboteurs.MaskFromIds: ("padding", "inputs_matter"),
+    saboteurs.MaskOfFirstRow: ("batch_independence",),
+    saboteurs.MixesRows: ("batch_independence", "cache"),
+    saboteurs.RowsThroughReshape: ("influence", "padding", "causality", "cache"),
+    saboteurs.WrongSmallBackward: ("padding", "cache"),
+    saboteurs.DropoutInEval: ("causality", "cache", "padding", "determinism"),
+    saboteurs.KeepsCount: ("influence", "padding", "positions", "causality", "cache", "state"),
+    saboteurs.EditsInput: ("influence", "padding", "cache", "inputs_untouched"),
+    saboteurs.CacheForgetsPositions: ("cache",),
+    saboteurs.CacheDropsFirst: ("cache",),
+    saboteurs.CacheForgetsMask: ("cache",),
+    saboteurs.Flattened: ("padding", "causality", "cache", "lengths"),
+    saboteurs.ForgetsParameter: ("save_load",),
+    saboteurs.FrozenAndIdle: ("gradient_flow",),
+    saboteurs.NaNGradient: ("forward", "gradient_flow"),
+}
+
+
+@pytest.mark.parametrize("build", TOLD, ids=lambda build: build.__name__)
+def test_what_is_said_of_a_saboteur(build):
+    spec = ModelSpec(build=build, batch=saboteurs.batch, loss=saboteurs.loss, **saboteurs.FACTS)
+    report = check_model(spec, only=TOLD[build])
+    assert not [outcome for outcome in report.outcomes if outcome.status == "error"]
