@@ -141,6 +141,24 @@ def test_the_patches_to_read_are_marked_where_the_shares_lie():
         assert torch.equal(explainer.picture(picture).shares, plain)
 
 
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (lambda one: one.text("a cat", token=4), "token 4; there are 4 tokens, numbered from 0"),
+        (lambda one: one.text("a cat", token=-5), "token -5; there are 4 tokens, numbered from 0"),
+        (
+            lambda one: one.picture(pictures(1)[0], token=8),
+            "patch 8; there are 8 patches, numbered from 0",
+        ),
+    ],
+    ids=["token", "token-from-the-end", "patch"],
+)
+def test_what_is_not_there_is_named_with_how_many_there_are(act, words):
+    with pytest.raises(ValueError, match="; there are ") as caught:
+        act(Explainer(clip(), tokenizer("clip"), PROCESSOR))
+    assert str(caught.value) == words
+
+
 def noting(kind, name, log, **gives):
     """Make a kind of model whose method of this name notes what it reads, and where it lies."""
 
