@@ -148,8 +148,10 @@ def fingerprint(module: nn.Module) -> str:
 def described(value: Any, depth: int = 0) -> Iterator[bytes]:
     """Give bytes that change when a plain value or a tensor does."""
     if isinstance(value, Tensor):
-        head = f"{value.dtype} {tuple(value.shape)} {value.device} {value.requires_grad} "
-        if value.device.type == "meta" or nn.parameter.is_lazy(value):
+        lazy = nn.parameter.is_lazy(value)
+        shape = None if lazy else tuple(value.shape)
+        head = f"{value.dtype} {shape} {value.device} {value.requires_grad} "
+        if value.device.type == "meta" or lazy:
             yield head.encode()
         else:
             flat = value.detach().to_dense() if value.layout != torch.strided else value.detach()

@@ -34,8 +34,6 @@ class Subject:
         module = built_by(spec.build)
         self.title = spec.name or type(module).__name__
         self.built = Built(module)
-        if self.built.count > LARGE:
-            self._template = module  # never run, only copied
         self.form = "mapping"  # how the author's batches come
         self.renamed: dict[str, str] = {}  # the author's name of an input -> forward's
         self._facts: Facts | None = None
