@@ -232,3 +232,18 @@ def test_every_family_and_head_is_known_by_name():
     heads = {head for spec in MODELS.values() for head in spec.heads}
     assert MODELS.keys() == FAMILIES.keys()
     assert DOES.keys() <= heads and PIPELINES.keys() <= heads | {"features"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.4, "0:00 minutes"),
+        (59.6, "1:00 minutes"),
+        (3599.4, "59:59 minutes"),
+        (3599.6, "1:00:00 hours"),
+        (3600, "1:00:00 hours"),
+        (7325, "2:02:05 hours"),
+    ],
+)
+def test_a_time_has_its_unit(seconds, told):
+    assert f"trained for {told}." in card({"name": "a", "seconds": seconds})

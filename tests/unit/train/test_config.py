@@ -1,6 +1,7 @@
 """Recipes and their changes: what fits is read, what does not is named with what was meant."""
 
 import json
+import re
 
 import pytest
 
@@ -123,3 +124,51 @@ def test_values_are_toml(text):
     import tomllib
 
     assert parsed(f"a.b={text}") == (["a", "b"], tomllib.loads(f"v={text}")["v"])
+
+
+ONE_OR_MORE = (
+    "train.steps", "train.batch", "train.micros", "keep.every", "keep.keep", "keep.log",
+    "keep.evaluate", "keep.rows",
+)  # fmt: skip
+POSITIVE = ("optimizer.rate", "optimizer.clip", "optimizer.layer_decay", "optimizer.eps")
+SHARES = (
+    "data.valid", "data.masked", "train.ema", "train.smoothing", "optimizer.beta1",
+    "optimizer.beta2",
+)  # fmt: skip
+EDGES = [
+    *((name, "0", "1", "0; expected 1 or more") for name in ONE_OR_MORE),
+    *((name, "0", "1e-30", "0.0; expected more than 0") for name in POSITIVE),
+    *((name, "nan", "2.5", "nan; expected more than 0") for name in POSITIVE),
+    *((name, "1", "0.999", "1.0; expected at least 0 and below 1") for name in SHARES),
+    *((name, "-0.01", "0", "-0.01; expected at least 0 and below 1") for name in SHARES),
+    ("optimizer.warmup", "1001", "1000", "1001; expected 0 to train.steps, 1000"),
+    ("optimizer.warmup", "-1", "0", "-1; expected 0 to train.steps, 1000"),
+]
+
+
+@pytest.mark.parametrize(("key", "bad", "good", "said"), EDGES)
+def test_a_number_is_refused_just_beyond_its_range_and_by_its_name(recipe, key, bad, good, said):
+    found = flat(as_table(read_recipe(recipe, [f"{key}={good}"])))[key]
+    assert found == float(good)
+    with pytest.raises(ConfigError, match=f": {re.escape(f'{key} is {said}')}$"):
+        read_recipe(recipe, [f"{key}={bad}"])
+
+
+@pytest.mark.parametrize(
+    ("seed", "rank", "good"), [(0, 0, True), (-1, 0, False), (0, -1, False), (3, 4, True)]
+)
+def test_seeds_and_ranks_are_counts(recipe, seed, rank, good):
+    changes = [f"train.seed={seed}", f"lora.rank={rank}"]
+    if good:
+        assert read_recipe(recipe, changes).lora.rank == rank
+    else:
+        with pytest.raises(ConfigError, match=f"train.seed {seed}, lora.rank {rank}; expected 0"):
+            read_recipe(recipe, changes)
+
+
+def test_only_what_changes_no_weight_may_differ_when_a_run_goes_on():
+    """A key that begins like one of these is another."""
+    old = {"keep": {"every": 1}, "name": "a", "names": 1, "data": {"files": ["a"], "filesx": 1}}
+    new = {"keep": {"every": 2}, "name": "b", "names": 2, "data": {"files": [], "filesx": 2}}
+    assert differences(old, new) == {"data.filesx": (1, 2), "names": (1, 2)}
+    assert differences({}, {"train": {"seed": 1}}) == {"train.seed": (None, 1)}

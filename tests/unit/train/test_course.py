@@ -8,6 +8,7 @@ import torch
 from unit.train.lesson import CONFIGS, TEXTS, config_of, write_pairs, write_pictures, write_rows
 from zoo.config import ConfigError
 from zoo.data import DataError, read
+from zoo.data.order import seed_of
 from zoo.models import MODELS
 from zoo.nn.lora import LoRALinear
 from zoo.tokenizers import Tokenizer
@@ -100,6 +101,9 @@ def test_a_course_is_the_same_again_and_that_of_its_seed(files, tmp_path):
     assert (tmp_path / "tokenizer" / "tokenizer.json").stat().st_mtime_ns == stamp
     one, two = first.model.state_dict(), again.model.state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
+    torch.manual_seed(seed_of(5, 0))
+    alone = MODELS["gpt2"].build(first.model.config, head="lm").state_dict()
+    assert all(torch.equal(one[name], alone[name]) for name in one)
     other = course_of(config_of("gpt2", files["text"], train={"seed": 6}), tmp_path)
     assert not torch.equal(one["tokens.weight"], other.model.state_dict()["tokens.weight"])
 

@@ -266,3 +266,4 @@ def test_a_number_that_is_not_finite_stops_a_run_and_says_where(files, tmp_path)
 def test_a_process_alone_joins_nobody(dtype):
     with join(config_of("gpt2", "x", train={"dtype": dtype})) as world:
         assert (world.rank, world.size, world.mode, str(world.device)) == (0, 1, "alone", "cpu")
+        assert world.dtype == (torch.bfloat16 if dtype == "bfloat16" else None)
