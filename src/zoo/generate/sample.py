@@ -35,7 +35,7 @@ def keep_top_p(logits: Float[Tensor, "b v"], p: float) -> Float[Tensor, "b v"]:
     """Keep the likeliest tokens up to and with the one at which their mass reaches p."""
     if p >= 1:
         return logits
-    ordered, where = logits.sort(dim=-1, descending=True, stable=True)
+    ordered, where = logits.sort(descending=True, stable=True)
     mass = ordered.softmax(-1)
     before = mass.cumsum(-1) - mass  # of the likelier ones: 0 for the first, so it always stays
     out = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, where, before >= p)
