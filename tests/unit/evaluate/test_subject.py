@@ -149,26 +149,29 @@ def test_labels_of_pictures_need_a_model_that_sees(image):
         judge([row("a", "label", **fields)], other, ".")
 
 
-PARTS = {
-    "choice": (speaker, "tokenizer", "tokenizer.json"),
-    "text": (speaker, "tokenizer", "tokenizer.json"),
-    "fill": (filler, "tokenizer", "tokenizer.json"),
-    "closer": (embedder, "tokenizer", "tokenizer.json"),
-    "caption": (matcher, "processor", "preprocessor_config.json"),
-    "picture": (matcher, "tokenizer", "tokenizer.json"),
-    "retrieve": (matcher, "processor", "preprocessor_config.json"),
-}
+SPOKEN, SEEN = ("tokenizer", "tokenizer.json"), ("processor", "preprocessor_config.json")
+MAIL, SCAN = {"text": "sun"}, {"image": "a.png"}
+PARTS = [
+    ("choice", speaker, SPOKEN, {}),
+    ("text", speaker, SPOKEN, {}),
+    ("fill", filler, SPOKEN, {}),
+    ("closer", embedder, SPOKEN, {}),
+    ("label", sorter, SPOKEN, MAIL),
+    ("label", lambda: sorter("gpt2"), SPOKEN, MAIL),
+    ("label", seer, SEEN, SCAN),
+    *((task, matcher, part, {}) for task in ("caption", "picture", "retrieve")
+      for part in (SPOKEN, SEEN)),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("task", PARTS)
-def test_a_task_says_which_file_it_lacks(task):
-    make, part, file = PARTS[task]
-    whole = make()
+@pytest.mark.parametrize(("task", "make", "part", "fields"), PARTS)
+def test_a_task_says_which_file_it_lacks(task, make, part, fields):
+    whole, (name, file) = make(), part
     held = {"model": whole.model, "tokenizer": whole.tokenizer, "processor": whole.processor}
-    poor = Subject(folder=whole.folder, **held | {part: None})
-    sentence = f"^task '{task}' needs a {part}; of-no-folder has none: put the {file} there"
+    poor = Subject(folder=whole.folder, **held | {name: None})
+    sentence = f"^task '{task}' needs a {name}; of-no-folder has none: put the {file} there"
     with pytest.raises(SubjectError, match=sentence):
-        judge([row("a", task)], poor, ".")
+        judge([row("a", task, **fields)], poor, ".")
 
 
 def test_a_config_is_still_read_by_its_own_door(tmp_path):
