@@ -80,7 +80,8 @@ def declared_shift(view: View, one: Trained) -> Finding | None:
     if agreement(one.classes, one.counted, wanted, valid, said) == 1.0:
         return None
     found = [s for s in SHIFTS if agreement(one.classes, one.counted, wanted, valid, s) == 1.0]
-    what = f"{name}[t + {found[0]}]" if found else f"neither of {name}[t - 2 .. t + 2]"
+    sign = "-" if found and found[0] < 0 else "+"
+    what = f"{name}[t {sign} {abs(found[0])}]" if found else f"none of {name}[t - 2 .. t + 2]"
     return view.finding(
         "loss-targets",
         "fail",
