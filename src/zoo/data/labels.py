@@ -43,8 +43,6 @@ def coverage(view: View) -> Iterator[Finding]:
     """Find labels that one split has and another lacks, and splits with one label only."""
     if not view.labels:  # a kind without any
         return
-    if not view.labels:
-        return
     rows: dict[str, Counter[str]] = defaultdict(Counter)
     for split, names in zip(view.splits, view.labels, strict=True):
         rows[split].update(set(names))  # rows, not tokens: those of a row come together

@@ -46,3 +46,28 @@ CUTS = {
 def test_a_cut_is_at_the_best_break_before_its_place(what):
     text, place, expected = CUTS[what]
     assert cut_before(text, place) == expected
+
+
+FAR = {
+    # eighty letters back, or a hundredth of the text: no farther, however good the break there
+    "a break that is just near": ("a\n\n" + "b" * 60 + " " + "c" * 30, 81, 3),
+    "a break that is too far": ("a\n\n" + "b" * 60 + " " + "c" * 30, 83, 64),
+    "a long text": ("a" * 9900 + "\n\n" + "b" * 40 + " " + "c" * 57, 9999, 9902),
+    "a long text, too far": ("a" * 9800 + "\n\n" + "b" * 140 + " " + "c" * 57, 9999, 9943),
+    "a break at the place itself": ("one two", 3, 7),
+    "a break before the place": ("one two", 4, 4),
+    "the last of several": ("a b c d e", 6, 6),
+}
+
+
+@pytest.mark.parametrize("what", FAR)
+def test_a_cut_is_near_its_place(what):
+    text, place, expected = FAR[what]
+    assert cut_before(text, place) == expected
+
+
+def test_ids_and_the_whole_of_other_splits_are_kept():
+    rows = ends_kept_back(rows_of(book=PARAGRAPHS, word="one"), 0.1)
+    assert list(rows.frame["id"]) == ["book", "book (its end)", "word"]
+    blank = rows_of(book="a few words" + " " * 30)
+    assert list(ends_kept_back(blank, 0.5).frame["id"]) == ["book"]
