@@ -137,6 +137,25 @@ def test_a_picture_is_judged_by_its_hidden_patches_alone(hidden, reduction):
     torch.testing.assert_close(masked_image(Painter(), batch, reduction=reduction), want)
 
 
+@pytest.mark.parametrize(("hidden", "mean"), [([], 0.0), ([5], 3.0), ([5, 0], 2.5)], ids=len)
+def test_patches_of_one_number_are_counted_one_by_one(hidden, mean):
+    """Grey pixels that are patches of their own; what is drawn is beside them by 3 and by 2."""
+
+    class Dots(torch.nn.Module):
+        config = types.SimpleNamespace(patch=(1, 1))
+
+        def forward(self, pixel_values, bool_masked_pos):
+            beside = torch.full((6,), 9.0)
+            beside[5], beside[0] = 3.0, -2.0
+            return pixel_values + beside.view(1, 1, 2, 3)
+
+    masked = torch.zeros(1, 6, dtype=torch.bool)
+    masked[0, hidden] = True
+    batch = {"pixel_values": torch.ones(1, 1, 2, 3), "bool_masked_pos": masked}
+    assert masked_image(Dots(), batch).item() == mean
+    assert masked_image(Dots(), batch, reduction="sum").item() == mean * len(hidden)
+
+
 class Finder(torch.nn.Module):
     """Give the scores of first and last tokens as they are in the batch."""
 
