@@ -252,7 +252,7 @@ FIRST = {
     "small logits": (first(), []),
     "large ones": (first(12.0), [("warn", "init")]),
     "very large ones": (first(100.0), [("fail", "init")]),
-    "large inputs": (first(0.5, lambda n: classes(n, scale=25.0)), [("warn", "bad-input-data")]),
+    "large inputs": (first(0.25, lambda n: classes(n, scale=40.0)), [("warn", "bad-input-data")]),
     "very large inputs": (
         first(1.0, lambda n: classes(n, scale=150.0)),
         [("fail", "bad-input-data")],
