@@ -262,6 +262,25 @@ def test_a_number_that_is_not_finite_stops_a_run_and_says_where(files, tmp_path)
     assert said.endswith(f"with a lower optimizer.rate ({record['rate']:.2e} here) or sound rows")
 
 
+def test_a_fault_names_four_rows_and_the_checkpoint_that_is_sound(files, tmp_path):
+    """The loss itself is not finite: the batch of the step, all of it, is in the file."""
+    config = config_of("vit", files["pictures"], train={"batch": 7}, keep={"every": 1})
+    run = begun(config, tmp_path)
+    follow(run, after(1), True)
+    share = next(run.loader)
+    with torch.no_grad():
+        run.learner.model.head.weight.fill_(torch.nan)
+    with pytest.raises(TrainingError) as stopped:
+        take(run, share)
+    run.loader.close()
+    names = share.names()
+    assert json.loads((tmp_path / "fault.json").read_text())["rows"] == names and len(names) == 7
+    said = str(stopped.value)
+    assert f"The batch: {', '.join(names[:4])} and 3 more (" in said
+    assert "). The checkpoint of step 1 is as it was: begin anew, in another --out, with a" in said
+    assert said.startswith("step 1: ")
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_process_alone_joins_nobody(dtype):
     with join(config_of("gpt2", "x", train={"dtype": dtype})) as world:
