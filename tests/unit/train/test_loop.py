@@ -39,6 +39,17 @@ def test_the_order_follows_from_the_seed():
     assert not torch.equal(first, other)
 
 
+@pytest.mark.parametrize("seed", [0, 5])
+def test_the_order_of_a_round_is_drawn_from_its_seed_and_number(seed):
+    """The same in every version: a run that goes on must not see other batches."""
+    found = take(12, TEXT, **OPTIONS | {"seed": seed})
+    for number in range(3):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+        offset = int(torch.randint(7, (), generator=generator))
+        starts = offset + 7 * torch.randperm(13, generator=generator)[:12].view(4, 3)
+        assert [ids[:, 0].tolist() for ids in found[4 * number : 4 * number + 4]] == starts.tolist()
+
+
 def test_the_order_leaves_torchs_own_generator_alone():
     before = torch.get_rng_state()
     take(6, TEXT, **OPTIONS)
