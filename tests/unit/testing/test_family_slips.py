@@ -2,17 +2,16 @@
 
 import pytest
 
+from unit.testing import family_rows
 from unit.testing.family_slips import SLIPS
 from unit.testing.family_sources import edited, told
 from unit.testing.records import hold
 from zoo.testing.family import compare
 
-# every fourth one here; tests/integration/test_family.py runs them all
-ROWS = [
-    pytest.param(family, *row, id=f"{family}: {name}")
-    for family, table in SLIPS.items()
-    for name, row in list(table.items())[::4]
-]
+EVERY = {
+    f"{family}: {name}": (family, *row) for family in SLIPS for name, row in SLIPS[family].items()
+}
+ROWS = [pytest.param(*EVERY[name], id=name) for name in family_rows.SLIPS]
 
 
 @pytest.mark.parametrize(("family", "edits", "step", "where", "found"), ROWS)
