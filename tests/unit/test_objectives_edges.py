@@ -137,7 +137,7 @@ def test_a_picture_is_judged_by_its_hidden_patches_alone(hidden, reduction):
     torch.testing.assert_close(masked_image(Painter(), batch, reduction=reduction), want)
 
 
-@pytest.mark.parametrize(("hidden", "mean"), [([], 0.0), ([5], 3.0), ([5, 0], 2.5)], ids=len)
+@pytest.mark.parametrize(("hidden", "mean"), [([], 0.0), ([5], 3.0), ([5, 0], 2.5)], ids=str)
 def test_patches_of_one_number_are_counted_one_by_one(hidden, mean):
     """Grey pixels that are patches of their own; what is drawn is beside them by 3 and by 2."""
 
