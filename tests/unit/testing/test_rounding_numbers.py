@@ -100,7 +100,7 @@ def test_without_a_float64_run_the_numbers_alone_are_judged():
     x = {"y": drawn(2, 3)}
     found = rounding.judged(drawn(6) * 1e-3, x, {"y": -x["y"]}, None, None, torch.float32, True)
     assert found.text.startswith("bug: (a does not run in float64: judged by the numbers alone) b")
-    assert found.details["pattern"] == "sign"
+    assert (found.verdict, found.details["pattern"]) == ("bug", "sign")
     assert (found.largest, found.typical) == (
         pytest.approx(float(2 * x["y"].abs().max())),
         pytest.approx(2 * rms(x["y"])),
@@ -263,3 +263,25 @@ def test_small_helpers():
     assert dtype_name(torch.bfloat16) == "bfloat16"
     pair = {"a": torch.ones(1, 2)}, {"b": torch.ones(3), "c": torch.ones(())}
     assert shape_words(*pair) == "the shapes are [(1, 2)] and [(3,), ()]"
+
+
+def test_runs_that_never_part_have_no_place():
+    assert rounding.parting(shadow(Map()), shadow(Map())) == rounding.Place("")
+
+
+class Shifted(nn.Module):
+    """Takes off nearly all of its input: what was rounded there is all that is left."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return x * self.factor - 1000
+
+
+def test_inputs_that_were_rounded_are_no_part_of_the_float64_run():
+    x = torch.tensor([1000.3, 1001.7])
+    for pair in ((Shifted(), Shifted().bfloat16()), (Shifted().bfloat16(), Shifted())):
+        found = rounding.explain_difference(*pair, x)
+        assert "root mean square; 1 of the output" in found.text

@@ -188,3 +188,15 @@ def test_another_shape_is_explained_where_it_can_be(change):
     for one, other in ((x, change(x)), (change(x), x)):
         found = other_shape(one, other)
         hold([found.verdict, found.text, found.pattern, str(found.relative)])
+
+
+def test_a_number_far_off_among_many_is_told_with_its_place():
+    signs = torch.ones(32, 32, dtype=torch.float64)
+    signs[:, ::2] = -1
+    other = noisy(signs, U)
+    other[5, 7] += 2000 * 2 * U
+    found = compare_tensors(signs, other, torch.float32)
+    assert found.verdict == "bug" and not found.pattern
+    assert found.text.endswith(
+        "; a few numbers are far off; the largest is at [5, 7]: 1 and 1.00024"
+    )
