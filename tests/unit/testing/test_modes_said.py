@@ -236,6 +236,56 @@ DROPOUT = {
 }
 
 
+class OnInEval(nn.Module):
+    """Dropout that eval mode does not switch off, of several kinds."""
+
+    def __init__(self, how, rate=0.3):
+        super().__init__()
+        self.how, self.rate, self.body = how, rate, nn.Linear(4, 4)
+        self.heads = nn.MultiheadAttention(4, 1, batch_first=True)
+        self.rnn = nn.LSTM(4, 4, 2, batch_first=True, dropout=0.0)
+        self.drops = [nn.Dropout(rate)]
+
+    def forward(self, x):
+        y = self.body(x)
+        if self.how == "a list":
+            return self.drops[0](y)
+        if self.how == "functional":
+            return F.dropout(y, self.rate)
+        if self.how == "by name":
+            return F.dropout(y, p=self.rate, training=True)
+        if self.how == "in train mode":
+            return F.dropout(y, self.rate, self.training)
+        y = y[:, None] * torch.arange(1.0, 4.0, dtype=y.dtype)[:, None]
+        if self.how == "attention":
+            return F.scaled_dot_product_attention(y, y, y, dropout_p=self.rate)
+        if self.how == "heads":
+            self.heads.dropout = self.rate
+            return self.heads.train()(y, y, y)[0]
+        self.rnn.dropout = self.rate
+        return self.rnn.train()(y)[0]
+
+
+DRAWS = {
+    "a layer in a list": ("a list", {}, [("fail", "unregistered", "")]),
+    "a function": ("functional", {}, [("fail", "eval-noise", "")]),
+    "a function of rate 0": ("functional", {"rate": 0.0}, []),
+    "a function, by name": ("by name", {}, [("fail", "eval-noise", "")]),
+    "a function that follows the mode": ("in train mode", {}, []),
+    "attention": ("attention", {}, [("fail", "eval-noise", "")]),
+    "attention of rate 0": ("attention", {"rate": 0.0}, []),
+    "heads in train mode": ("heads", {}, [("fail", "eval-noise", "heads")]),
+    "a recurrence of two layers": ("two layers", {}, [("warn", "eval-noise", "rnn")]),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_what_is_said_of_dropout_in_eval_mode(name):
+    how, more, wanted = DRAWS[name]
+    (outcome,) = check_model(spec(lambda: OnInEval(how, **more)), only=("determinism",)).outcomes
+    assert [(f.severity, f.kind, f.where) for f in outcome.findings] == wanted
+
+
 @pytest.mark.parametrize("name", MODES)
 def test_what_is_said_of_a_mode(name):
     given, wanted = MODES[name]
