@@ -244,6 +244,38 @@ def test_a_backward_between_modules_is_laid_to_the_call_around_or_to_the_nearest
     assert "computed outside of every module's call, has 8 NaN" in outside.what
 
 
+class Box:
+    """What holds a tensor and is none: no gradient of it is heard."""
+
+    def __init__(self, x):
+        self.x = x
+
+
+class Boxing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(3, 2)
+
+    def forward(self, x):
+        return Box(self.first(x))
+
+
+class Unboxing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = Boxing()
+
+    def forward(self, x):
+        return BackwardOfZero.apply(self.inner(x).x)
+
+
+def test_a_backward_is_laid_to_the_nearest_call_around_whose_gradient_came():
+    model = Unboxing()
+    found = find_fault(model, lambda: model(torch.ones(4, 3)).sum())
+    assert (found.module, found.kind, found.where) == ("", "Unboxing", "gradient")
+    assert "what comes from it to its own first has 8 NaN of 8 values" in found.what
+
+
 class Sum(nn.Module):
     def __init__(self):
         super().__init__()

@@ -205,7 +205,7 @@ def test_a_metric_has_four_digits(value, shown):
 
 @pytest.mark.parametrize(
     ("count", "shown"),
-    [(0, "0"), (12_345, "12,345"), (999_999, "999,999"), (1_240_000, "1.24 million")],
+    [(0, "0"), (12_345, "12,345"), (999_999, "999,999"), (1_000_000, "1 million")],
 )
 def test_a_count_is_read_at_a_glance(count, shown):
     assert many(count) == shown

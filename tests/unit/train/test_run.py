@@ -92,6 +92,8 @@ def test_each_step_is_logged_and_every_third_and_the_last_are_kept(whole):
     assert [line["rate"] for line in steps] == rates
     assert [line["count"] for line in steps] == [32, 64, 96, 128]  # 4 windows of 8 a step
     assert {line["unit"] for line in steps} == {"tokens"}
+    keys = ["step", "loss", "rate", "norm", "count", "unit"]  # and no step was skipped
+    assert [[*line] for line in steps] == [keys] * 4
     assert [line["step"] for line in lines if "valid" in line] == [1, 3]
     assert (whole.state.step, whole.seen, whole.store.steps()) == (4, 128, [3, 4])
     assert whole.state.about["seen"] == 128

@@ -98,6 +98,20 @@ def test_a_scaler_follows_what_fits(fits, scale):
     assert scaler.spent() == (scale < 4.0)
 
 
+def test_a_scaler_without_patience_doubles_at_each_step_that_fits():
+    scaler, scales = Scaler(1.0, patience=1), []
+    for fit in (True, True, False, True):
+        scaler.update(fit)
+        scales.append(scaler.scale)
+    assert scales == [2.0, 4.0, 2.0, 4.0]
+
+
+def test_a_scaler_begins_at_two_to_the_16_and_is_patient():
+    scaler = Scaler()
+    assert (scaler.scale, scaler.patience, scaler.floor, scaler.good) == (65536.0, 2000, 2**-13, 0)
+    assert Scaler(0.5, floor=0.5).scale == 0.5
+
+
 def test_a_scaler_goes_on_from_its_state():
     one, other = Scaler(8.0, patience=2), Scaler(64.0, patience=2)
     one.update(True)
