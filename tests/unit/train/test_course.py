@@ -312,6 +312,7 @@ def test_a_family_is_named_or_that_of_a_preset(model, family):
         ("text", 12 * ["text"]),
         ("answers", 12 * ["question"] + 12 * ["context"]),
         ("tagged_text", 12 * ["tokens"]),
+        ("pairs", 12 * ["text"]),  # captions
     ],
 )
 def test_a_tokenizer_learns_from_every_text(files, kind, texts):

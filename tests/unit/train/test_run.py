@@ -205,6 +205,13 @@ def test_without_more_said_a_learner_has_no_averages_and_no_adapters(files, tmp_
     assert plain.model is run.course.model
 
 
+def test_a_model_is_trained_on_the_device_of_its_world(files, tmp_path):
+    run = begun(config_of("gpt2", files["text"]), tmp_path)
+    run.loader.close()
+    learner = make_learner(run.config, run.course, World(device=torch.device("meta")))
+    assert {p.device.type for p in learner.model.parameters()} == {"meta"}
+
+
 def test_adapters_are_learnt_alone(files, tmp_path):
     config = config_of("gpt2", files["text"], lora={"rank": 2})
     run = begun(config, tmp_path)
