@@ -16,7 +16,7 @@ RED, GREEN, BLUE = (Image.new("RGB", size, name) for size, name in zip(
 SHEETS = {16: (12, 8, 11, 16), 80: (12, 8, 11, 16), 160: (20, 13, 12, 20), 300: (37, 25, 18, 30)}
 
 
-@pytest.mark.parametrize("title", [None, "T"], ids=["bare", "titled"])
+@pytest.mark.parametrize("title", [None, "T\nU"], ids=["bare", "titled"])
 @pytest.mark.parametrize("cell", SHEETS)
 def test_a_sheet_is_drawn_where_it_should_be(cell, title):
     margin, gap, small, large = SHEETS[cell]
@@ -24,13 +24,14 @@ def test_a_sheet_is_drawn_where_it_should_be(cell, title):
     tall = line_height(font)
     captions = ["o", "a\nb", ""]
     sheet = contact_sheet([RED, GREEN, BLUE], captions, columns=2, cell=cell, title=title)
-    top = margin + (line_height(head) + gap if title else 0)
+    top = margin + (2 * line_height(head) + gap if title else 0)
     below = top + cell + gap + 2 * tall + gap
     width = 2 * margin + 2 * cell + gap
     expected = Image.new("RGB", (width, below + cell + gap + margin - gap // 2), PAPER)
     draw = ImageDraw.Draw(expected)
     if title:
-        draw.text((margin, margin), title, INK, head)
+        draw.text((margin, margin), "T", INK, head)
+        draw.text((margin, margin + line_height(head)), "U", INK, head)
     second = margin + cell + gap
     places = ((margin, top), (second, top), (margin, below))
     for image, text, (x, y) in zip((RED, GREEN, BLUE), captions, places, strict=True):
@@ -124,7 +125,7 @@ TOKENS = ["a", "word", " ", "", "longer ones", "\n", "x" * 50, "z", "y"]
 WEIGHTS = [0.0, 0.5, 1.0, 0.75, 0.25, 0.9, 0.1, 0.6, 0.7]
 
 
-@pytest.mark.parametrize("title", [None, "T"], ids=["bare", "titled"])
+@pytest.mark.parametrize("title", [None, "T\nU"], ids=["bare", "titled"])
 @pytest.mark.parametrize("size", STRIPS)
 def test_a_strip_is_drawn_where_it_should_be(size, title):
     pad, gap, large = STRIPS[size]
@@ -134,7 +135,7 @@ def test_a_strip_is_drawn_where_it_should_be(size, title):
     texts = ["a", "word", "", "", "longer ones", "\\n", "x" * 50, "z", "y"]
     texts = [shortened(text, font, inner - 2 * pad) for text in texts]
     assert texts[6].endswith("...")
-    top = size + (line_height(head) + size // 2 if title else 0)
+    top = size + (2 * line_height(head) + size // 2 if title else 0)
     x, y, boxes = 0.0, 0, []
     for text in texts:
         wide = max(font.getlength(text), size / 3) + 2 * pad
@@ -145,7 +146,8 @@ def test_a_strip_is_drawn_where_it_should_be(size, title):
     expected = Image.new("RGB", (width, top + y + tall + size), PAPER)
     draw = ImageDraw.Draw(expected)
     if title:
-        draw.text((size, size), title, INK, head)
+        draw.text((size, size), "T", INK, head)
+        draw.text((size, size + line_height(head)), "U", INK, head)
     for text, weight, (left, above, wide) in zip(texts, WEIGHTS, boxes, strict=True):
         colour = tuple(round(float(part)) for part in colours(weight, REDS))
         draw.rounded_rectangle((left, above, left + wide, above + tall), pad, colour, LINE)
