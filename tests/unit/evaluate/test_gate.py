@@ -350,3 +350,22 @@ def test_what_all_rows_lose_is_told_from_a_tenth_of_what_is_allowed(factor, ok):
     """All twenty texts cost more, which is no chance; 0.03 bits are allowed, of 1.6 a byte."""
     found = changed(lambda o: replace(o, value=factor * o.value) if o.id[0] == "t" else o)
     assert verdict(found).ok == ok
+
+
+def test_accuracy_is_guarded_where_the_gate_file_does_not_name_it():
+    other = gate_of({"guard": GUARD, "metric": [{"name": "macro_f1", "at_least": 0.1}]})
+    found = breaks(*(f"c{i:03}" for i in range(101, 146, 2) if i % 10 != 9))
+    said = check_gate(other, ROWS, ACCEPTED, found, subject="lion").sentences
+    assert [s.startswith("lion got worse at accuracy: 91 % to 81.5 %") for s in said].count(
+        True
+    ) == 1
+
+
+def test_a_bound_of_numbers_that_pass_and_fail_nothing_names_no_rows():
+    other = gate_of({"guard": GUARD, "metric": [{"name": "bits_per_byte", "at_most": 1}]})
+    said = check_gate(other, ROWS, None, ACCEPTED, subject="lion").sentences
+    (told,) = [s for s in said if "bits per byte" in s]
+    assert told.startswith(
+        "lion is not good enough at bits per byte: 1.6039 bits a byte of 20 rows"
+    )
+    assert told.endswith("), at most 1 bits a byte is allowed")
