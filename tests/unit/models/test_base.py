@@ -1,6 +1,7 @@
 """Reading a folder: every fault by its words, what a report says, and what a kit is promised."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -249,3 +250,9 @@ def test_a_cached_step_goes_on_where_the_last_one_ended():
             output, cache = promises.cached_step(model, piece, cache)
             found.append(output)
     torch.testing.assert_close(torch.cat(found, 1), expected, rtol=1e-11, atol=1e-11)
+
+
+def test_an_example_of_gpt2_has_every_id_but_the_first():
+    spec = MODELS["gpt2"]
+    config = replace(spec.presets["gpt2-tiny"], vocab=3)
+    assert set(spec.example(config, 0, batch=9)["input_ids"].flatten().tolist()) == {1, 2}
