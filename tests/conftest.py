@@ -23,6 +23,22 @@ pytest_plugins = [
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for the network
 
 
+def memory_for_files():
+    """Give a file system in memory with room for what tests write, where there is one.
+
+    Checkpoints wait for the disk (fsync): on a busy one that took longer than all computing.
+    """
+    place = "/dev/shm"
+    if os.access(place, os.W_OK):
+        there = os.statvfs(place)
+        if there.f_bavail * there.f_frsize >= 4 << 30:
+            return {"PYTEST_DEBUG_TEMPROOT": place}
+    return {}
+
+
+os.environ.update(memory_for_files() | os.environ)  # what is set already stays
+
+
 def pytest_sessionstart(session):
     if session.config.pluginmanager.hasplugin("dsession"):
         return  # xdist's controller runs no test
