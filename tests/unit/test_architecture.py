@@ -65,9 +65,17 @@ MODULES = {place(file) for file in FILES}
 tree_of = functools.cache(lambda file: ast.parse(file.read_text()))  # several rules read a file
 
 
+def statements(node):
+    """Yield every statement, wherever it stands; ast.walk would enter each expression too."""
+    for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for inner in getattr(node, name, ()) if not isinstance(node, ast.expr) else ():
+            yield inner
+            yield from statements(inner)
+
+
 def zoo_imports(file):
     """Yield the dotted names of zoo that a file imports, wherever in the file."""
-    for node in ast.walk(tree_of(file)):
+    for node in statements(tree_of(file)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
