@@ -19,7 +19,7 @@ BUGS = read_bugs()
 # nobody sees it yet: the best beam mostly goes on from the best, so its answer stays the same
 OPEN: list[str] = []
 # three of one small room: its tests run once without a bug, then once for each
-ALWAYS = ["cache-counts-padding", "heads-merged-without-transpose", "positions-count-left-padding"]
+ALWAYS = ["heads-merged-without-transpose"]  # the others: test_every_bug_is_caught
 
 
 def run(*arguments: str) -> dict[str, dict]:
@@ -82,7 +82,7 @@ def test_the_test_that_caught_a_bug_is_still_there():
 
 
 @pytest.mark.subproc
-def test_three_bugs_are_caught_now():
+def test_a_bug_is_caught_now():
     found = run("--only", *ALWAYS)
     assert sorted(found) == ALWAYS
     assert {row["verdict"] for row in found.values()} == {"killed"}

@@ -109,7 +109,7 @@ def kill_at_random_moments(forks, config, whole, out, moments, seed):
 
 def test_killed_at_random_moments_nothing_is_lost(tmp_path, files, forks):
     config = table_of("gpt2", files / "gpt2", steps=30, every=4)
-    assert kill_at_random_moments(forks, config, tmp_path / "whole", tmp_path, 3, seed=1) >= 3
+    assert kill_at_random_moments(forks, config, tmp_path / "whole", tmp_path, 1, seed=1) >= 1
 
 
 @pytest.mark.scheduled

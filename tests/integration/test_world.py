@@ -39,7 +39,7 @@ def curve_alone(case, dtype):
     return curve(World(), case, dtype, 1)
 
 
-@pytest.mark.thinned(6)
+@pytest.mark.thinned(12)
 @pytest.mark.subproc
 @pytest.mark.parametrize("micros", [1, 2])
 @pytest.mark.parametrize("mode", ["ddp", "fsdp"])
