@@ -6,6 +6,7 @@ seconds, and `found` tries first what a random search has found before.
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -42,6 +43,8 @@ os.environ.update(memory_for_files() | os.environ)  # what is set already stays
 def pytest_sessionstart(session):
     if session.config.pluginmanager.hasplugin("dsession"):
         return  # xdist's controller runs no test
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background; children inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     import hypothesis
     import torch
 
