@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 import torch
@@ -133,15 +134,22 @@ class Watch(TorchFunctionMode):
 
 
 def user_line() -> str:
-    """Give file, line and text of the innermost code that is neither torch's nor this kit's."""
-    frame = sys._getframe(1)
+    """Give file, line and text of the innermost code that is neither torch's nor this kit's.
+
+    Empty where there is none between an op and the kit that runs the model: who called the kit has
+    no part in it.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    asking, ran = True, False  # the kit's frames that ask are not those that run the model
     while frame is not None:
         file = frame.f_code.co_filename
-        if is_users(file):
+        if file.startswith(KIT):  # what a mode sees was called from further out
+            ran = frame.f_code.co_name not in ("__torch_function__", "__torch_dispatch__")
+        elif is_users(file):
             text = linecache.getline(file, frame.f_lineno).strip()
-            return f"{Path(file).name}:{frame.f_lineno} {text}".strip()
-        if frame.f_back is None:
-            break
+            return "" if ran else f"{Path(file).name}:{frame.f_lineno} {text}".strip()
+        elif asking and file.startswith(TORCH):  # which called a hook of ours
+            asking = ran = False
         frame = frame.f_back
     return ""
 

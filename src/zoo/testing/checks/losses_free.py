@@ -213,11 +213,10 @@ def loss_line(free: Free) -> str:
     """Find the line of the user's own code at which the loss is taken."""
     lines: list[str] = []
     named: list[str] = []
-    outside = user_line()  # who called this kit: where its own ops seem to be
 
     def seen(func: Any, _: Any) -> None:
         line = user_line()
-        if line and line != outside:
+        if line:
             lines.append(line)
             if any(word in getattr(func, "__name__", "") for word in LOSS_OPS):
                 named.append(line)
