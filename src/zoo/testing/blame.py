@@ -7,6 +7,7 @@ file; an input in the module that made it (the one around); an output in the mod
 """
 
 import linecache
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from zoo.testing.trees import tensors
 HERE = str(Path(__file__).parent)
 KIT = (HERE, str(Path(__file__).parents[1] / "compare"))
 TORCH = str(Path(torch.__file__).parent)
+MODE = re.compile("__torch_(function|dispatch)__")
 UNSET = ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided")  # no values yet
 # code that runs a user's function without being the user's
 WRAPPERS = (
@@ -144,7 +146,7 @@ def user_line() -> str:
     while frame is not None:
         file = frame.f_code.co_filename
         if file.startswith(KIT):  # what a mode sees was called from further out
-            ran = frame.f_code.co_name not in ("__torch_function__", "__torch_dispatch__")
+            ran = not MODE.search(frame.f_code.co_name)  # a mutant's name has more in it
         elif is_users(file):
             text = linecache.getline(file, frame.f_lineno).strip()
             return "" if ran else f"{Path(file).name}:{frame.f_lineno} {text}".strip()
