@@ -17,7 +17,7 @@ from unit.evaluate.golden_world import (
 )
 from zoo.checkpoint import CheckpointError
 from zoo.evaluate.accept import Moved, accept, reason
-from zoo.evaluate.accept_checkpoint import machine, machine_of
+from zoo.evaluate.accept_checkpoint import machine
 from zoo.evaluate.gate import GateError
 from zoo.evaluate.golden import GoldenError, compare, open_set, verify
 from zoo.evaluate.sets import GoldenRows
@@ -311,26 +311,6 @@ def test_another_text_of_the_same_checkpoint_is_recorded(root):
     done = accept(root / "tiny", "a card was written")
     assert (done.version, done.rows) == (2, ("README.md is new",))
     assert compare(open_set(root / "tiny")).ok
-
-
-@pytest.mark.parametrize(
-    ("versions", "cpu"),
-    [
-        ({}, machine()["cpu"]),
-        ({"cpu": "AVX512"}, "AVX512"),
-        ({"torch": "1.0"}, "unknown"),
-        ({"machine": "abacus"}, "unknown"),
-    ],
-    ids=["here", "said", "other-torch", "other-machine"],
-)
-def test_the_processor_is_that_of_the_run_or_not_known(versions, cpu):
-    here = {"zoo": "0", "python": "3", "threads": 2} | {
-        name: machine()[name] for name in ("torch", "machine")
-    }
-    found = machine_of(here | versions)
-    assert found["cpu"] == cpu
-    assert found["threads"] == 2
-    assert found.keys() == machine().keys()
 
 
 def test_a_machine_is_told_by_what_its_bits_depend_on():

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from unit.testing.family_made import drawn, layer
 from unit.testing.family_sources import said
 from unit.testing.models import Classifier, classifier_spec
 from unit.testing.records import hold
 from zoo.testing.family.layers import (
-    Layer,
     heads_last,
     is_bias,
     is_one_hot,
@@ -25,17 +25,6 @@ from zoo.testing.family.run import rows_of as batch_rows
 from zoo.testing.family.uses import Reads, Use, dropping, uses_of, wide
 from zoo.testing.family.walk import numbered
 from zoo.testing.subject import Subject
-
-
-def drawn(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
-def layer(kind="map", x=None, y=None, weight="h.0.up.weight", **more):
-    y = drawn(2, 3, 4) if y is None else y
-    return Layer(kind, weight, "", x, y, weight.rpartition(".")[0], "net.py:3 y", **more)
-
 
 IDS = torch.tensor([[1, 9, 3, 0], [2, 4, 9, 0]])
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from unit.testing.family_made import drawn, layer
 from unit.testing.family_sources import said
 from unit.testing.records import hold
 from zoo.testing.family import Comparison, Step, in_words, reads_pixels, uncompared
@@ -18,24 +19,10 @@ from zoo.testing.family.heads import (
     shared_maps,
     shared_path,
 )
-from zoo.testing.family.layers import (
-    Layer,
-)
 from zoo.testing.family.pairs import ends_are, factors, features, is_text, rows_of, scale_of
 from zoo.testing.family.parse import Block
 from zoo.testing.family.patches import cut_patches, patch_slips, patches_step, sorted_near
 from zoo.testing.family.walk import Style, Walk, pooled_slips, tokens_first
-
-
-def drawn(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
-def layer(kind="map", x=None, y=None, weight="h.0.up.weight", **more):
-    y = drawn(2, 3, 4) if y is None else y
-    return Layer(kind, weight, "", x, y, weight.rpartition(".")[0], "net.py:3 y", **more)
-
 
 PIXELS = drawn(2, 3, 4, 6)
 PATCHES = F.unfold(PIXELS, (2, 3), stride=(2, 3)).mT

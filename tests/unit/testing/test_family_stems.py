@@ -4,12 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
 
+from unit.testing.family_made import drawn, layer, walk
 from unit.testing.family_sources import said
 from unit.testing.records import hold
-from zoo.testing.family.families import TANH
-from zoo.testing.family.layers import Layer
 from zoo.testing.family.stems import (
     added_rows,
     class_step,
@@ -25,26 +23,6 @@ from zoo.testing.family.stems import (
     same,
 )
 from zoo.testing.family.steps import Step
-from zoo.testing.family.walk import (
-    Style,
-    Walk,
-)
-
-
-def drawn(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
-def layer(kind="map", x=None, y=None, weight="h.0.up.weight", **more):
-    y = drawn(2, 3, 4) if y is None else y
-    return Layer(kind, weight, "", x, y, weight.rpartition(".")[0], "net.py:3 y", **more)
-
-
-def walk(**more):
-    style = Style(norm_first=more.pop("norm_first", True), causal=True, activation=(TANH,))
-    return Walk(more.pop("module", nn.Identity()), more.pop("weights", {}), 2, style, **more)
-
 
 TABLE = drawn(9, 4, seed=1)
 X = drawn(2, 5, 4)

@@ -6,38 +6,20 @@ import pytest
 import torch
 from torch import nn
 
+from unit.testing.family_made import drawn, layer, walk
 from unit.testing.family_sources import said
 from unit.testing.records import hold
-from zoo.testing.family.families import TANH, final_norm
+from zoo.testing.family.families import final_norm
 from zoo.testing.family.heads import Seen, compare_torchs
-from zoo.testing.family.layers import Layer
 from zoo.testing.family.parse import Block, Tower, side_by_side
 from zoo.testing.family.uses import uses_of
 from zoo.testing.family.walk import (
-    Style,
-    Walk,
     normed,
     order_of_blocks,
     order_of_norms,
     output_step,
     reading,
 )
-
-
-def drawn(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
-def layer(kind="map", x=None, y=None, weight="h.0.up.weight", **more):
-    y = drawn(2, 3, 4) if y is None else y
-    return Layer(kind, weight, "", x, y, weight.rpartition(".")[0], "net.py:3 y", **more)
-
-
-def walk(**more):
-    style = Style(norm_first=more.pop("norm_first", True), causal=True, activation=(TANH,))
-    return Walk(more.pop("module", nn.Identity()), more.pop("weights", {}), 2, style, **more)
-
 
 X = drawn(2, 5, 4)
 
