@@ -23,6 +23,7 @@ from zoo.models import probe_check, probe_file
 from zoo.models.look import Inspectable
 from zoo.models.probe_files import read_marked
 from zoo.models.spec import Family
+from zoo.nn.packed import PackReport, pack_layers, unpack_layers, unpacked
 
 M = TypeVar("M", bound="Model")
 
@@ -71,6 +72,7 @@ class Model(Inspectable, nn.Module):
     config: Any = None
     head_name: str | None = None
     report: LoadReport | None = None
+    packing: PackReport | None = None  # of optimize_for_inference
     recompute: bool = False  # activation checkpointing: run blocks again in the backward pass
 
     @classmethod
@@ -221,14 +223,40 @@ class Model(Inspectable, nn.Module):
         them, `zoo.models.write_probe` makes one of all.
         """
         probe_file.forget(Path(folder))
-        write_folder(
-            Path(folder),
-            self.published_config(),
-            self.published_state(),
-            metadata={probes.PROBE: json.dumps(probes.take(self, self.stacks()))},
-            max_shard_bytes=max_shard_bytes,
-        )
-        probe_file.write(Path(folder), self, assets=False)
+        with unpacked(self):
+            write_folder(
+                Path(folder),
+                self.published_config(),
+                self.published_state(),
+                metadata={probes.PROBE: json.dumps(probes.take(self, self.stacks()))},
+                max_shard_bytes=max_shard_bytes,
+            )
+            probe_file.write(Path(folder), self, assets=False)
+
+    def optimize_for_inference(self: M, weights: str = "float32") -> M:
+        """Pack the weights once for products on the CPU; return the model itself.
+
+        Every linear layer and language head multiplies by a packed copy of its weight: `float32` in
+        a layout for several rows, `float16` with float32 sums, `int8` a step for each output
+        channel; the errors are derived in zoo.ops.packed and measured in docs/inference.md. The
+        copies take 1, 1/2 or 1/4 of the weights' memory beside them (`packing.size`, bytes).
+
+        Parameters stay what they are: gradients, saving and `state_dict` see them, and one that
+        changes is packed again at the next call (but for changes through `.data` or numpy that
+        leave its place and its version: then call this again). The copies are used where no
+        gradient is wanted: under `torch.no_grad()` or `torch.inference_mode()`, or after
+        `requires_grad_(False)`; for float32 on a CPU, outside of autocast and of a compiler.
+        Layers with LoRA, and numbers that a form cannot hold, keep the weight: see `packing.kept`.
+        Raises ValueError for another name of a form, NotImplementedError where torch lacks it.
+        """
+        self.packing = pack_layers(self, weights)
+        return self
+
+    def restore_weights(self: M) -> M:
+        """Undo `optimize_for_inference`: multiply by the weights themselves; return the model."""
+        unpack_layers(self)
+        self.packing = None
+        return self
 
     def published_config(self) -> dict[str, Any]:
         """Give config.json as others know it."""

@@ -7,10 +7,13 @@ from torch import Tensor, nn
 from zoo import ops
 from zoo.nn import Dropout, LayerNorm, Linear
 from zoo.nn.basic import fresh_
+from zoo.ops.packed import Packed, packed_linear
 
 
 class LMHead(nn.Module):
     """The next token's logits (Radford et al. 2019)."""
+
+    packed: Packed | None = None
 
     def __init__(self, vocab: int, width: int) -> None:
         super().__init__()
@@ -18,11 +21,15 @@ class LMHead(nn.Module):
         fresh_(self.weight)
 
     def forward(self, hidden: Float[Tensor, "... d"]) -> Float[Tensor, "... v"]:
+        if self.packed is not None:
+            return packed_linear(hidden, self.weight, None, self.packed)
         return ops.linear(hidden, self.weight)
 
 
 class MaskedLMHead(nn.Module):
     """Affine map, gelu, norm, then the token table (Devlin et al. 2018, appendix A)."""
+
+    packed: Packed | None = None  # of the table; `transform` has its own
 
     def __init__(self, vocab: int, width: int, gelu: str, eps: float) -> None:
         super().__init__()
@@ -38,7 +45,10 @@ class MaskedLMHead(nn.Module):
         return self.norm(ops.gelu(self.transform(hidden), self.gelu))
 
     def forward(self, hidden: Float[Tensor, "... d"]) -> Float[Tensor, "... v"]:
-        return ops.linear(self.features(hidden), self.weight, self.bias)
+        features = self.features(hidden)
+        if self.packed is not None:
+            return packed_linear(features, self.weight, self.bias, self.packed)
+        return ops.linear(features, self.weight, self.bias)
 
 
 class Classifier(nn.Module):

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from zoo import ops
+from zoo.ops.packed import Packed, packed_linear
 
 STD = 0.02  # of a fresh weight: GPT-2 (Radford et al. 2019), BERT (Devlin et al. 2018)
 
@@ -21,12 +22,16 @@ def fresh_(tensor: Tensor, std: float = STD) -> None:
 class Linear(nn.Linear):
     """Affine map of the last axis; fresh weights are normal with deviation 0.02."""
 
+    packed: Packed | None = None  # what to multiply by instead, where no derivative is wanted
+
     def reset_parameters(self) -> None:
         fresh_(self.weight)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
     def forward(self, x: Float[Tensor, "... i"]) -> Float[Tensor, "... o"]:
+        if self.packed is not None:
+            return packed_linear(x, self.weight, self.bias, self.packed)
         return ops.linear(x, self.weight, self.bias)
 
 

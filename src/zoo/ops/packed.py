@@ -1,0 +1,213 @@
+"""Products of rows by a weight that was brought into another layout or number format once.
+
+    y = x W^T + b        W (o, i), multiplied by from a copy:
+
+    float32   the same numbers in oneDNN's blocked layout
+    float16   w' = w (1 + e), |e| <= 2^-11, or |w' - w| <= 2^-25 below 2^-14; sums are float32
+    int8      w' = s round(w / s), s = max|w| / 127 of each output channel; x is quantised too, by
+              one step for all rows of a call: r = (max(x, 0) - min(x, 0)) / 255
+
+    float16   |y' - y| <= sum |x| (2^-11 |w| + 2^-25)
+    int8      |y' - y| <= r sum |w'| + s / 2 sum |x|
+
+both beside the rounding of sums in float32.  The copies are for inference on a CPU: where a
+derivative may be wanted, under a transform, a compiler or autocast, and for other dtypes and
+devices the weight itself is used.  `_version` and the place in memory of a weight tell that it has
+changed; then its copy is made again.  The kernels (oneDNN, FBGEMM: Khudia et al. 2021,
+arXiv:2101.05615) are not of torch's public interface: where one is missing the weight is used.
+"""
+
+import functools
+import warnings
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn import functional as F
+
+from zoo.ops._function import autocast_dtype, derivative_wanted, transformed
+from zoo.ops.linear import linear
+
+FORMS = ("float32", "float16", "int8")
+LARGEST_HALF = 65504.0
+FEW = 4  # rows from which oneDNN's layout is faster than MKL on the plain one
+BLOCKED_FOR = 64  # rows: oneDNN's layout for them serves 4 and 512 rows as well
+
+
+class Product(Protocol):
+    """A weight's copy, and how rows are multiplied by it."""
+
+    size: int  # bytes
+
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor: ...
+
+
+class Blocked:
+    """float32 in oneDNN's layout; few rows are bound by memory, which MKL reads as fast."""
+
+    def __init__(self, weight: Tensor) -> None:
+        self.copy = torch.ops.mkldnn._reorder_linear_weight(weight, BLOCKED_FOR)
+        self.size = 4 * weight.numel()
+        self.multiply = torch.ops.mkldnn._linear_pointwise.default
+
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if x.numel() < FEW * x.shape[-1]:
+            return F.linear(x, weight, bias)
+        return self.multiply(x, self.copy, bias, "none", [], "")
+
+
+class Half:
+    """float16 in FBGEMM's layout."""
+
+    def __init__(self, weight: Tensor) -> None:
+        self.copy = torch.ops.quantized.linear_prepack_fp16(weight, None)
+        self.size = 2 * weight.numel()
+        self.multiply = torch.ops.quantized.linear_dynamic_fp16.default
+
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        y: Tensor = self.multiply(x, self.copy)
+        return y if bias is None else y.add_(bias)
+
+
+class Int8:
+    """int8 in FBGEMM's layout, a step for each output channel."""
+
+    def __init__(self, weight: Tensor) -> None:
+        self.copy = torch.ops.quantized.linear_prepack(quantised(weight), None)
+        self.size = weight.numel() + 8 * weight.shape[0]
+        self.multiply = torch.ops.quantized.linear_dynamic.default
+        self.coarse = saturates()
+
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        y: Tensor = self.multiply(x, self.copy, self.coarse)
+        return y if bias is None else y.add_(bias)
+
+
+KERNELS: dict[str, Any] = {"float32": Blocked, "float16": Half, "int8": Int8}
+
+
+def steps(weight: Float[Tensor, "o i"]) -> Float[Tensor, " o"]:
+    """Give what one unit of int8 is worth in each output channel; a channel of zeros has any."""
+    step = weight.abs().amax(1) / 127
+    return torch.where(step > 0, step, 1.0)
+
+
+def quantised(weight: Float[Tensor, "o i"]) -> Tensor:
+    """Round to whole steps of each output channel, as torch's quantised tensor."""
+    zeros = torch.zeros(weight.shape[0], dtype=torch.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch means to replace these tensors, not their products
+        return torch.quantize_per_channel(weight, steps(weight), zeros, 0, torch.qint8)
+
+
+@functools.cache
+def saturates() -> bool:
+    """Tell whether this CPU's int8 sums of full-range activations overflow (before AVX512-VNNI)."""
+    return not exact_sums()
+
+
+def exact_sums() -> bool:
+    """Multiply the largest activations by the largest weights, whose sum is known."""
+    x = torch.ones(4, 512)
+    x[:, 0] = 0  # else the range of the rows is empty
+    copy = torch.ops.quantized.linear_prepack(quantised(torch.ones(8, 512)), None)
+    y = torch.ops.quantized.linear_dynamic(x, copy, False)
+    return bool((y - 511).abs().max() < 0.5)
+
+
+@functools.cache
+def available(form: str) -> bool:
+    """Tell whether this build of torch has the kernels of a form for this CPU."""
+    return works(form)
+
+
+def works(form: str) -> bool:
+    """Try a small product."""
+    weight, x = torch.eye(16), torch.ones(FEW, 16)
+    try:
+        y = KERNELS[form](weight)(x, weight, None)
+    except (AttributeError, RuntimeError, NotImplementedError):
+        return False
+    return bool((y - 1).abs().max() < 0.1)
+
+
+def fits(weight: Tensor, form: str) -> bool:
+    """Tell whether a form can hold these numbers: all finite, and for float16 in its range."""
+    if weight.dtype != torch.float32 or not weight.is_cpu or weight.dim() != 2:
+        return False
+    if weight.numel() == 0 or weight.is_inference():  # one that counts no changes
+        return False
+    low, high = torch.aminmax(weight.detach())
+    most = max(-float(low), float(high))
+    return most <= (LARGEST_HALF if form == "float16" else torch.finfo(torch.float32).max)
+
+
+class Packed:
+    """A layer's weight in a form: made when first wanted, and again when the weight has changed.
+
+    What was made is not copied or pickled with it; a copy makes its own.
+    """
+
+    def __init__(self, form: str) -> None:
+        if form not in FORMS:
+            raise ValueError(f"weights {form!r}; expected one of {FORMS}")
+        self.form = form
+        self.made: tuple[Tensor, int, Product | None] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"form": self.form, "made": None}
+
+    def of(self, weight: Tensor) -> Product | None:
+        """Give the product for this weight as it is now; None where the form cannot hold it."""
+        made = self.made
+        if made is not None:
+            source, version, product = made
+            if weight.data_ptr() == source.data_ptr() and weight._version == version:
+                return product
+        return self.make(weight)
+
+    def make(self, weight: Tensor) -> Product | None:
+        """Bring the weight into the form."""
+        if weight.is_inference():
+            return None
+        # holding the tensor keeps its memory from becoming another's: an address says enough
+        source, version = weight.detach(), weight._version
+        product = None
+        if available(self.form) and fits(weight, self.form):
+            with torch.no_grad():
+                product = KERNELS[self.form](source)
+        self.made = source, version, product
+        return product
+
+
+def plain_wanted(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Tell whether a product must be the weight's own."""
+    return (
+        x.dtype is not torch.float32
+        or not x.is_cpu
+        or x.dim() < 2
+        or derivative_wanted((x, weight, bias))
+        or type(x) is not Tensor
+        or torch.compiler.is_compiling()
+        or forward_ad._current_level >= 0
+        or transformed()
+        or autocast_dtype(x) is not None
+        or torch._C._get_tracing_state() is not None
+    )
+
+
+def packed_linear(
+    x: Float[Tensor, "*b i"],
+    weight: Float[Tensor, "o i"],
+    bias: Float[Tensor, " o"] | None,
+    packed: Packed,
+) -> Float[Tensor, "*b o"]:
+    """Map the last axis of x as `zoo.ops.linear` does, by the packed weight where that may be."""
+    if plain_wanted(x, weight, bias):
+        return linear(x, weight, bias)
+    product = packed.of(weight)
+    if product is None or x.shape[-1] != weight.shape[1]:
+        return linear(x, weight, bias)
+    return product(x, weight, bias)
