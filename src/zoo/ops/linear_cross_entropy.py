@@ -141,6 +141,7 @@ class LinearCrossEntropy(Function):
         x, weight, labels, bias, _, *options = inputs
         ctx.options = tuple(options)
         ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)  # else zeros as large as the weight come along
         ctx.save_for_forward(x, weight, labels, bias)
         kept = output[1:] if torch.compiler.is_compiling() else ()
         ctx.save_for_backward(x, weight, labels, bias, *kept)
@@ -148,7 +149,9 @@ class LinearCrossEntropy(Function):
             ctx.formed = output[1:] if any(g.numel() for g in output[1:]) else ()
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor, *_: Any) -> Any:
+    def backward(ctx: Any, dy: Tensor | None, *_: Any) -> Any:
+        if dy is None:
+            return (None,) * 9
         x, weight, labels, bias, *formed = ctx.saved_tensors
         needs = [ctx.needs_input_grad[i] for i in (0, 1, 3)]
         if not torch.compiler.is_compiling() and not elementary(dy):
