@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from zoo.generate import sample
 from zoo.generate.beam import search
-from zoo.generate.forward import last_logits, left_padded
+from zoo.generate.forward import Step, left_padded
 from zoo.generate.options import Generation, Sampling
 from zoo.generate.request import Prompt, Request, make_requests, seen_rows
 from zoo.tokenizers import Tokenizer
@@ -86,11 +86,12 @@ def run(model: nn.Module, rows: list[Request]) -> Iterator[tuple[Request, str]]:
     most = max(row.options.max_new_tokens for row in rows)
     cache = decoder.new_cache(len(rows), longest + most - 1)  # the last token is never read
     device = cache.mask.device
+    step = Step(model)
     ids, mask = left_padded([row.prompt for row in rows])
     while True:
-        logits = last_logits(model, ids.to(device), mask.to(device), cache)
+        logits = step(ids.to(device), mask.to(device), cache)
         tokens = choose(logits, rows)
-        given = logits.log_softmax(-1).gather(-1, tokens[:, None]).squeeze(-1)
+        given = sample.logprobs(logits, tokens)
         for row, token, logprob in zip(rows, tokens.tolist(), given.tolist(), strict=True):
             yield row, row.take(token, logprob)
         alive = [i for i, row in enumerate(rows) if row.finish is None]
@@ -99,7 +100,9 @@ def run(model: nn.Module, rows: list[Request]) -> Iterator[tuple[Request, str]]:
         if len(alive) < len(rows):
             cache.select(torch.tensor(alive, device=device))
             rows = [rows[i] for i in alive]
-        ids, mask = left_padded([row.ids[-1:] for row in rows])
+            tokens = tokens[alive]
+        ids = tokens[:, None]
+        mask = torch.ones_like(ids, dtype=torch.bool)
 
 
 def choose(logits: Float[Tensor, "b v"], rows: Sequence[Request]) -> Int[Tensor, " b"]:
@@ -109,6 +112,8 @@ def choose(logits: Float[Tensor, "b v"], rows: Sequence[Request]) -> Int[Tensor,
         o = row.options
         numbers = (o.temperature, o.top_k, o.top_p, o.min_p, o.repetition_penalty)
         same.setdefault(numbers, []).append(i)
+    if len(same) == 1:
+        return choose_alike(logits, list(rows))
     tokens = torch.empty(len(rows), dtype=torch.long, device=logits.device)
     for where in same.values():
         tokens[where] = choose_alike(logits[where], [rows[i] for i in where])
@@ -116,8 +121,13 @@ def choose(logits: Float[Tensor, "b v"], rows: Sequence[Request]) -> Int[Tensor,
 
 
 def choose_alike(logits: Float[Tensor, "b v"], rows: list[Request]) -> Int[Tensor, " b"]:
-    """Choose for rows that differ only in their seeds and in what they have seen."""
+    """Choose for rows that differ only in their seeds and in what they have seen.
+
+    What is computed is computed in float64; the largest is the same in any type.
+    """
     o = rows[0].options
+    if o.temperature or o.repetition_penalty != 1:
+        logits = logits.double()
     if o.repetition_penalty != 1:
         logits = sample.penalize(logits, seen_rows(rows, logits.device), o.repetition_penalty)
     logits = logits[:, : rows[0].choices]

@@ -1,5 +1,6 @@
 """One step of the model, without gradients and without dropout."""
 
+import math
 from typing import Any
 
 import torch
@@ -27,17 +28,39 @@ def last_logits(
 
     Modules in training mode are put back into it. Raises ValueError for logits that are not finite.
     """
-    decoder: Any = model
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        with torch.inference_mode():
-            hidden = decoder.encode(ids, mask, cache=cache)
-            logits = decoder.head(hidden[:, -1:]).squeeze(1).double()
-    finally:
+    return Step(model)(ids, mask, cache).double()
+
+
+class Step:
+    """Read new tokens of a model again and again; give the next one's logits as they come.
+
+    Modules in training mode are put back into it after each step. Raises ValueError for logits
+    that are not finite.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.decoder: Any = model
+        self.modules = list(model.modules())  # walked once: it takes as long as a small model
+
+    def __call__(
+        self, ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"], cache: KVCache
+    ) -> Float[Tensor, "b v"]:
+        training = [module for module in self.modules if module.training]
         for module in training:
-            module.training = True
-    if not bool(logits.isfinite().all()):
+            module.training = False
+        try:
+            with torch.inference_mode():
+                hidden = self.decoder.encode(ids, mask, cache=cache)
+                logits: Tensor = self.decoder.head(hidden[:, -1:]).squeeze(1)
+        finally:
+            for module in training:
+                module.training = True
+        check_finite(logits)
+        return logits
+
+
+def check_finite(logits: Float[Tensor, "..."]) -> None:
+    """Raise unless all are finite: the least and the largest tell, and a NaN is both."""
+    ends = torch.stack(torch.aminmax(logits)).tolist() if logits.numel() else ()
+    if not all(map(math.isfinite, ends)):
         raise ValueError("the model gave logits that are not finite: its weights are damaged")
-    return logits

@@ -56,13 +56,12 @@ def test_beams_enough_find_the_best_of_all(seed, stops, length_penalty):
 
 
 def test_more_beams_find_no_less():
-    model = small_model(seed=4)
+    model = small_model(seed=11)  # here each width finds another text
     found = [
         generate(model, [[2]], Sampling(max_new_tokens=6, beams=beams))[0].logprob
         for beams in (1, 2, 25)
     ]
-    assert found[0] < found[2]
-    assert found[1] <= found[2]
+    assert found[0] + 1e-3 < found[1] < found[2] - 1e-3
 
 
 @pytest.mark.parametrize("beams", [2, 3, 4])
