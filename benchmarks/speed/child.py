@@ -1,0 +1,25 @@
+"""Run one side of one item in a process of its own, and print its peak resident set.
+
+python -m benchmarks.speed.child gpt2-train-512 hf 1 [--tiny]
+"""
+
+import json
+import sys
+
+import torch
+from benchmarks.speed.items import ITEMS
+from benchmarks.speed.machine import peak_rss
+
+
+def main(words: list[str]) -> int:
+    name, side, threads = words[:3]
+    torch.set_num_threads(int(threads))
+    made = ITEMS[name].job(tiny="--tiny" in words, alone=True).sides[side]()
+    made.call()
+    made.call()
+    print(json.dumps({"rss": peak_rss()}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
