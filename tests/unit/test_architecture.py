@@ -25,6 +25,7 @@ FLOORS = {
     "pyramid": 0,
     "ops.table": 1,
     "ops.table_fused": 1,
+    "ops.table_products": 1,
     "ops.table_vision": 1,
     "testing.reference": 2,
     "nn": 1,

@@ -35,6 +35,7 @@ from zoo.models.look import Inspectable
 from zoo.models.spec import Family
 from zoo.nn import MLP, Attention, Embedding, LayerNorm, Linear, Patches
 from zoo.nn.basic import fresh_
+from zoo.nn.fused import after_norm
 from zoo.nn.patch import check_pixels, positions_for, with_prefix
 from zoo.nn.stack import through
 from zoo.nn.tokens import check_ids, positions_of, real_tokens, take
@@ -62,8 +63,8 @@ class Block(nn.Module):
         self.mlp = MLP(width, hidden, c.gelu)
 
     def forward(self, x: Float[Tensor, "b t d"], padding: Any = None) -> Float[Tensor, "b t d"]:
-        x = x + self.attn(self.norm1(x), padding)
-        return x + self.mlp(self.norm2(x))
+        x = x + after_norm(self.norm1, self.attn, x, padding)
+        return x + after_norm(self.norm2, self.mlp, x)
 
 
 class ImageTower(Inspectable, nn.Module):

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from zoo.config import GELUS, ConfigTable, Key, check_numbers, check_shared, check_size
 from zoo.keymap import Ignore, KeyTable, Rename, Tied, affine
@@ -22,6 +21,8 @@ from zoo.models.heads import Classifier, LMHead
 from zoo.models.spec import Family
 from zoo.nn import MLP, Attention, Dropout, Embedding, KVCache, LayerCache, LayerNorm, Linear
 from zoo.nn.basic import STD, fresh_
+from zoo.nn.fused import after_norm
+from zoo.nn.stack import twice
 from zoo.nn.tokens import check_ids, last_real, positions_of, real_tokens
 
 
@@ -96,8 +97,8 @@ class Block(nn.Module):
         padding: Bool[Tensor, "b s"] | None = None,
         past: LayerCache | None = None,
     ) -> Float[Tensor, "b t d"]:
-        x = x + self.drop(self.attn(self.norm1(x), padding, past))
-        return x + self.drop(self.mlp(self.norm2(x)))
+        x = x + self.drop(after_norm(self.norm1, self.attn, x, padding, past))
+        return x + self.drop(after_norm(self.norm2, self.mlp, x))
 
 
 class GPT2(Model):
@@ -144,7 +145,7 @@ class GPT2(Model):
         x = self.drop(self.tokens(input_ids) + self.positions(where))
         for block, layer in zip(self.blocks, layers_of(cache, len(self.blocks)), strict=True):
             if self.recompute and cache is None and torch.is_grad_enabled():
-                x = checkpoint(block, x, padding, use_reentrant=False)
+                x = twice(block, x, padding)
             else:
                 x = block(x, padding, layer)
         return self.norm(x)

@@ -23,6 +23,7 @@ from zoo.models.spec import Family
 from zoo.models.vit_config import CONFIG_KEYS, EXTENDED, PLAIN, PRESETS, ViTConfig, keys_of
 from zoo.nn import MLP, Attention, Dropout, DropPath, LayerNorm, LayerScale, Linear, Patches
 from zoo.nn.basic import STD
+from zoo.nn.fused import after_norm
 from zoo.nn.patch import Pair, check_pixels, grid_of, positions_for, with_prefix
 from zoo.nn.stack import through
 
@@ -45,8 +46,8 @@ class Block(nn.Module):
         self.path = DropPath(path)
 
     def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
-        x = x + self.path(self.scale1(self.drop(self.attn(self.norm1(x)))))
-        return x + self.path(self.scale2(self.drop(self.mlp(self.norm2(x)))))
+        x = x + self.path(self.scale1(self.drop(after_norm(self.norm1, self.attn, x))))
+        return x + self.path(self.scale2(self.drop(after_norm(self.norm2, self.mlp, x))))
 
 
 def scale_of(config: ViTConfig) -> nn.Module:

@@ -4,8 +4,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from zoo import ops
-from zoo.nn.basic import Linear, draw_seed
+from zoo.nn.basic import LayerNorm, Linear, draw_seed
 from zoo.nn.cache import LayerCache
+from zoo.nn.fused import norm_linear
 from zoo.ops._attention_dense import attention_weights, visible
 from zoo.ops._function import no_autocast
 from zoo.ops.attention import use_padding
@@ -13,6 +14,8 @@ from zoo.ops.attention import use_padding
 
 class Attention(nn.Module):
     """Self attention; `causal` lets a token look at itself and at what came before."""
+
+    first = "qkv"  # see zoo.nn.fused.after_norm
 
     def __init__(
         self,
@@ -37,10 +40,14 @@ class Attention(nn.Module):
         x: Float[Tensor, "b t d"],
         padding: Bool[Tensor, "b s"] | None = None,
         past: LayerCache | None = None,
+        norm: LayerNorm | None = None,
     ) -> Float[Tensor, "b t d"]:
-        """Attend; `padding` is True for a real key, `past` holds the keys that came before."""
+        """Attend; `padding` is True for a real key, `past` holds the keys that came before.
+
+        `norm` is what x goes through first.
+        """
         b, t, d = x.shape
-        q, k, v = self.split(x)
+        q, k, v = self.split(x, norm)
         if past is not None:
             k, v = past.append(k, v)  # (b, h, s, n)
         rate = self.rate if self.training else 0.0
@@ -48,10 +55,10 @@ class Attention(nn.Module):
         y = ops.attention(q, k, v, causal=self.causal, padding=padding, rate=rate, seed=seed)
         return self.out(y.transpose(1, 2).reshape(b, t, d))  # (b, t, h n)
 
-    def split(self, x: Float[Tensor, "b t d"]) -> tuple[Tensor, ...]:
+    def split(self, x: Float[Tensor, "b t d"], norm: LayerNorm | None = None) -> tuple[Tensor, ...]:
         """Give queries, keys and values, each (b, h, t, n)."""
         b, t, d = x.shape
-        qkv = self.qkv(x).view(b, t, 3, self.heads, d // self.heads)
+        qkv = norm_linear(x, norm, self.qkv).view(b, t, 3, self.heads, d // self.heads)
         return qkv.permute(2, 0, 3, 1, 4).unbind(0)
 
     def weights(

@@ -118,19 +118,3 @@ class LayerScale(nn.Module):
 def draw_seed() -> Tensor:
     """Draw a seed from torch's CPU generator, which checkpointing and resuming restore."""
     return torch.randint(2**62, ())
-
-
-class MLP(nn.Module):
-    """Up, gelu, down."""
-
-    def __init__(self, width: int, hidden: int, gelu: str) -> None:
-        super().__init__()
-        self.gelu = gelu
-        self.up = Linear(width, hidden)
-        self.down = Linear(hidden, width)
-
-    def forward(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
-        return self.down(ops.gelu(self.up(x), self.gelu))
-
-    def extra_repr(self) -> str:
-        return f"gelu={self.gelu}"

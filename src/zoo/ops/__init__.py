@@ -7,7 +7,9 @@ from zoo.ops.drop_path import drop_path
 from zoo.ops.dropout import dropout
 from zoo.ops.embedding import embedding
 from zoo.ops.gelu import gelu
+from zoo.ops.gelu_linear import gelu_linear
 from zoo.ops.layer_norm import layer_norm
+from zoo.ops.layer_norm_linear import layer_norm_linear
 from zoo.ops.linear import linear
 from zoo.ops.linear_cross_entropy import linear_cross_entropy
 from zoo.ops.normalize import normalize
@@ -23,7 +25,9 @@ __all__ = [
     "dropout",
     "embedding",
     "gelu",
+    "gelu_linear",
     "layer_norm",
+    "layer_norm_linear",
     "linear",
     "linear_cross_entropy",
     "normalize",

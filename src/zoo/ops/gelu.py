@@ -87,12 +87,17 @@ class Gelu(Function):
         return gelu_jvp(x, t, ctx.form)
 
 
+def check_form(op: str, form: str) -> None:
+    """Refuse a form that nobody knows."""
+    if form not in FORMS:
+        raise ValueError(f"{op}: form {form!r} is unknown; give one of {', '.join(FORMS)}")
+
+
 def gelu(x: Float[Tensor, "..."], form: str = "erf") -> Float[Tensor, "..."]:
     """Gate each element by how likely a normal number is below it.
 
     `form` is "erf" (exact: BERT, ViT), "tanh" (GPT-2) or "quick" (CLIP).
     """
     check_float("gelu", x=x)
-    if form not in FORMS:
-        raise ValueError(f"gelu: form {form!r} is unknown; give one of {', '.join(FORMS)}")
+    check_form("gelu", form)
     return run(Gelu, x, form)

@@ -125,14 +125,27 @@ class LayerNorm(Function):
         return layer_norm_jvp(x, weight, ctx.eps, t, tweight, tbias), None, None
 
 
-def check_shapes(x: Tensor, weight: Tensor, bias: Tensor) -> None:
+def check_shapes(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    op: str = "layer_norm",
+    names: tuple[str, str] = ("weight", "bias"),
+) -> None:
     """Refuse tensors that do not fit together."""
     if x.ndim == 0:
-        raise ValueError("layer_norm: x has no axis to normalise; give at least one, x[None]")
-    for name, w in (("weight", weight), ("bias", bias)):
+        raise ValueError(f"{op}: x has no axis to normalise; give at least one, x[None]")
+    for name, w in zip(names, (weight, bias), strict=True):
         if w.shape != x.shape[-1:]:
             shapes = f"{name} {tuple(w.shape)} does not fit x {tuple(x.shape)}"
-            raise ValueError(f"layer_norm: {shapes}; give ({x.shape[-1]},)")
+            raise ValueError(f"{op}: {shapes}; give ({x.shape[-1]},)")
+
+
+def check_eps(op: str, eps: float) -> None:
+    """Refuse an eps under which a root may be of a negative number."""
+    if not eps >= 0:
+        raise ValueError(f"{op}: eps {eps} is below 0; give a small positive number")
 
 
 def layer_norm(
@@ -148,6 +161,5 @@ def layer_norm(
     """
     check_float("layer_norm", x=x, weight=weight, bias=bias)
     check_shapes(x, weight, bias)
-    if not eps >= 0:
-        raise ValueError(f"layer_norm: eps {eps} is below 0; give a small positive number")
+    check_eps("layer_norm", eps)
     return run(LayerNorm, raised(x), weight, bias, eps)[0]

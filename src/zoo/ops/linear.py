@@ -76,16 +76,18 @@ class Linear(Function):
         return linear_jvp(x, weight, tx, tweight, tbias)
 
 
-def check_shapes(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+def check_shapes(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *, op: str = "linear", name: str = "x"
+) -> None:
     """Refuse tensors that do not fit together."""
     if weight.ndim != 2:
-        raise ValueError(f"linear: weight {tuple(weight.shape)} is not a matrix; give (out, in)")
+        raise ValueError(f"{op}: weight {tuple(weight.shape)} is not a matrix; give (out, in)")
     out, inner = weight.shape
     if x.ndim == 0 or x.shape[-1] != inner:
-        shapes = f"x {tuple(x.shape)} and weight {tuple(weight.shape)}"
-        raise ValueError(f"linear: {shapes} do not fit; the last axis of x must be {inner}")
+        shapes = f"{name} {tuple(x.shape)} and weight {tuple(weight.shape)}"
+        raise ValueError(f"{op}: {shapes} do not fit; the last axis of {name} must be {inner}")
     if bias is not None and bias.shape != (out,):
-        raise ValueError(f"linear: bias {tuple(bias.shape)} does not fit; give ({out},)")
+        raise ValueError(f"{op}: bias {tuple(bias.shape)} does not fit; give ({out},)")
 
 
 def linear(

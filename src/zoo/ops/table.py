@@ -2,7 +2,8 @@
 
 A new op is one row here; tests/unit/ops/test_ops.py and tests/integration/test_compile.py find it.
 Samples are float64 masters of small sizes, all different; `table_fused.py` holds the rows of
-attention and of the losses, `table_vision.py` those of what images bring along.
+attention and of the losses, `table_products.py` those of a cheap map led into a product,
+`table_vision.py` those of what images bring along.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from zoo import ops
 from zoo.ops.dropout import keep_mask
 from zoo.ops.gelu import FORMS
 from zoo.ops.table_fused import FUSED
+from zoo.ops.table_products import PRODUCTS
 from zoo.ops.table_vision import VISION
 from zoo.testing.opinfo import OpInfo, Refusal, Sample, f64, randint, randn
 
@@ -225,5 +227,6 @@ OPS = {
         autocast="float32",
     ),
     **FUSED,
+    **PRODUCTS,
     **VISION,
 }

@@ -1,9 +1,13 @@
 """Blocks that run again in the backward pass: the same numbers, drops among them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
+from zoo.models import GPT2
+from zoo.models.gpt2 import PRESETS
 from zoo.nn import Dropout, DropPath, Linear
 from zoo.nn.stack import through
 
@@ -47,3 +51,18 @@ def test_without_gradients_nothing_runs_again():
     with torch.no_grad():
         y = through(blocks, torch.ones(1, 2, 6), torch.zeros(6), recompute=True)
     assert not y.requires_grad and runs == [False]
+
+
+def test_a_hook_that_is_gone_by_the_second_run_changes_nothing():
+    model = GPT2(replace(PRESETS["gpt2-tiny"], dropout=0.0, attention_dropout=0.0)).train()
+    ids = torch.arange(1, 9)[None]
+    model(ids).sum().backward()
+    kept = [p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+    model.recompute = True
+    handle = model.blocks[1].norm1.register_forward_hook(lambda *_: None)
+    y = model(ids)
+    handle.remove()
+    y.sum().backward()
+    found = [p.grad for p in model.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(kept, found, strict=True))

@@ -128,6 +128,27 @@ def layer_norm(n, seed):
     return lambda x, w, c: ops.layer_norm(x, w, c, eps), reference, floats
 
 
+def gelu_linear(n, seed):
+    form = ("erf", "tanh", "quick")[seed % 3]
+    reference = gelu(form)(n, seed)[1]
+    floats = 3 * drawn(seed, *n[:3]), drawn(seed + 1, n[3], n[2]), drawn(seed + 2, n[3])
+    return (
+        lambda h, w, c: ops.gelu_linear(h, w, c, form),
+        lambda h, w, c: F.linear(reference(h), w, c),
+        floats,
+    )
+
+
+def layer_norm_linear(n, seed):
+    _, norm, floats = layer_norm(n, seed)
+    eps = (1e-5, 1e-2, 0.5)[seed % 3]
+    return (
+        lambda x, a, b, w, c: ops.layer_norm_linear(x, a, b, w, c, eps),
+        lambda x, a, b, w, c: F.linear(norm(x, a, b), w, c),
+        (*floats, drawn(seed + 3, n[3], n[2] + 1), drawn(seed + 4, n[3])),
+    )
+
+
 def softmax(n, seed):
     return ops.softmax, lambda x: F.softmax(x, -1), (3 * drawn(seed, *n[:3]),)
 
@@ -205,7 +226,9 @@ CALLS = {
     "gelu-erf": gelu("erf"),
     "gelu-quick": gelu("quick"),
     "gelu-tanh": gelu("tanh"),
+    "gelu_linear": gelu_linear,
     "layer_norm": layer_norm,
+    "layer_norm_linear": layer_norm_linear,
     "linear": linear,
     "linear_cross_entropy": linear_cross_entropy,
     "normalize": normalize,

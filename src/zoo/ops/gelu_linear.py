@@ -1,0 +1,94 @@
+"""Gelu, then the affine map of the last axis: the second half of an MLP, which keeps h alone.
+
+    a = gelu(h)     y = a W^T + b
+    da = dy W       dh = da gelu'(h)       dW = dy^T a       db = 1^T dy
+
+The unfused pair keeps `a` as well, as large as h and the largest thing that a block keeps.  Here
+backward makes it again: a pass over h, beside a product.
+"""
+
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd import Function
+
+from zoo.ops._function import (
+    autocast_dtype,
+    check_float,
+    check_same_dtype,
+    lowered,
+    no_autocast,
+    run,
+)
+from zoo.ops.gelu import check_form, gelu_backward, gelu_forward, gelu_jvp
+from zoo.ops.linear import Grads, check_shapes, linear_backward, linear_forward, linear_jvp
+
+
+def activated(h: Tensor, weight: Tensor, form: str) -> Tensor:
+    """Give a, as the product wants it."""
+    return gelu_forward(h, form).to(weight.dtype)
+
+
+def gelu_linear_forward(h: Tensor, weight: Tensor, bias: Tensor | None, form: str) -> Tensor:
+    """Give gelu(h) W^T + b."""
+    return linear_forward(activated(h, weight, form), weight, bias)
+
+
+def gelu_linear_backward(
+    dy: Tensor, h: Tensor, weight: Tensor, form: str, needs: tuple[bool, bool, bool]
+) -> Grads:
+    """Give dh, dW and db, each where it is needed, else None."""
+    a = activated(h, weight, form) if needs[1] else weight.new_empty(()).expand(h.shape)
+    da, dw, db = linear_backward(dy, a, weight, needs)
+    del a
+    return None if da is None else gelu_backward(da.to(h.dtype), h, form), dw, db
+
+
+class GeluLinear(Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(h: Tensor, weight: Tensor, bias: Tensor | None, form: str) -> Tensor:
+        return gelu_linear_forward(h, weight, bias, form)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        h, weight, _, ctx.form = inputs
+        ctx.save_for_backward(h, weight)
+        ctx.save_for_forward(h, weight)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        h, weight = ctx.saved_tensors
+        with no_autocast(dy):
+            grads = gelu_linear_backward(dy, h, weight, ctx.form, ctx.needs_input_grad[:3])
+        return *grads, None
+
+    @staticmethod
+    def tangent(ctx: Any, t: Tensor, tweight: Tensor, tbias: Tensor | None, _: None) -> Any:
+        h, weight = ctx.saved_tensors
+        ta = gelu_jvp(h, t, ctx.form).to(weight.dtype)
+        return linear_jvp(activated(h, weight, ctx.form), weight, ta, tweight, tbias)
+
+
+def gelu_linear(
+    h: Float[Tensor, "*b i"],
+    weight: Float[Tensor, "o i"],
+    bias: Float[Tensor, " o"] | None = None,
+    form: str = "erf",
+) -> Float[Tensor, "*b o"]:
+    """Give linear(gelu(h, form), weight, bias) to the bit, and keep h alone for the backward.
+
+    All must have one dtype; under autocast weight, bias and gelu(h) are cast to its.
+    Raises TypeError for other dtypes, ValueError for an unknown form and shapes that do not fit.
+    """
+    check_float("gelu_linear", h=h, weight=weight, bias=bias)
+    check_form("gelu_linear", form)
+    check_shapes(h, weight, bias, op="gelu_linear", name="h")
+    casts = autocast_dtype(h) is not None
+    _, weight, bias = lowered(h, weight, bias)
+    check_same_dtype("gelu_linear", weight=weight, bias=bias)
+    if not casts:
+        check_same_dtype("gelu_linear", h=h, weight=weight)
+    return run(GeluLinear, h, weight, bias, form)
