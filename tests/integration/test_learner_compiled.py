@@ -43,6 +43,36 @@ def test_a_compiled_learner_takes_the_same_steps(family, size):
     assert compiled == [pytest.approx(step, rel=2**-14) for step in plain]
 
 
+LENGTHS = (11, 9, 7, 10, 9)
+
+
+def steps_of_lengths(family, compile):
+    """Take a step over a padded batch of each length; count the graphs made by the end of each."""
+    head = MAIN[family]
+    model = noisy(family, head, **SHALLOW[family]).float()
+    whole = single(labelled(family, head, model))
+    one = learner(family, head, model, compile=compile)
+    torch.manual_seed(5)
+    taken, graphs = [], []
+    for length in LENGTHS:
+        batch = {name: x[:, :length].contiguous() for name, x in whole.items()}
+        batch["attention_mask"] = torch.ones_like(batch["input_ids"])
+        batch["attention_mask"][0, length // 2 :] = 0
+        taken.append(one.step([batch], 1e-2)[:2])
+        graphs.append(counters["stats"]["unique_graphs"])
+    return taken, graphs
+
+
+@pytest.mark.thinned(2)
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_steps_over_padded_batches_of_many_lengths_take_two_graphs(family):
+    """One for the first length, as most trainings have no other, and one for all that follow."""
+    plain, _ = steps_of_lengths(family, False)
+    compiled, graphs = steps_of_lengths(family, "aot_eager")
+    assert graphs == [1, 2, 2, 2, 2]
+    assert compiled == [pytest.approx(step, rel=2**-14) for step in plain]
+
+
 def test_the_backend_that_is_named_compiles():
     with pytest.raises(RuntimeError, match="no_such_backend"):
         steps("gpt2", "no_such_backend", 4)

@@ -1,0 +1,93 @@
+"""A compiled model is one graph for batches of every length, and gives what it gives uncompiled."""
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from unit.models.tiny import HEADS, MAIN, example, tiny
+
+pytestmark = pytest.mark.compile
+
+SHALLOW = {
+    "bert": {"depth": 1},
+    "clip": {"image_depth": 1, "text_depth": 1},
+    "gpt2": {"depth": 1},
+    "vit": {"depth": 1},
+}
+TEXT = ("input_ids", "token_type_ids", "attention_mask")
+SIZES = ((11, 4), (7, 4), (9, 3), (2, 2))  # tokens, rows
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler():
+    torch.compiler.reset()
+    counters.clear()
+
+
+def batch_of(family, head, model, size, padded):
+    """Give a batch of so many tokens and rows; a padded one has a row that is half padding.
+
+    Texts lose their beginning, for CLIP reads at the end token. Rows of choices stay two by two.
+    """
+    tokens, rows = size
+    batch = example(family, head, model)
+    if head != "multiple_choice":
+        batch = {name: x[:rows] for name, x in batch.items()}
+    batch = {name: x[..., -tokens:] if name in TEXT else x for name, x in batch.items()}
+    if padded:
+        mask = torch.ones_like(batch["input_ids"])
+        mask[0, ..., : tokens // 2] = 0
+        batch["attention_mask"] = mask
+    return {name: x.clone(memory_format=torch.contiguous_format) for name, x in batch.items()}
+
+
+def texts(family, head):
+    """Tell whether a model reads texts that may be padded on the left."""
+    return family in ("bert", "gpt2") or head in ("match", "text_features", "text_hidden")
+
+
+def graphs(family, head, backend):
+    """Call a compiled model with batches of all sizes; count the graphs that it took.
+
+    What is compared differs by the order of sums alone, in float64.
+    """
+    model = tiny(family, head, **SHALLOW[family]).eval()
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend=backend)
+    for padded in (False, True)[: 1 + texts(family, head)]:
+        for number, size in enumerate(SIZES):
+            batch = batch_of(family, head, model, size, padded)
+            stance = "fail_on_recompile" if number else "default"
+            with torch.no_grad(), torch.compiler.set_stance(stance):
+                found = compiled(**batch)
+            with torch.no_grad():
+                expected = model(**batch)
+            assert found.shape == expected.shape
+            assert (found - expected).abs().max() <= 1e-12 * expected.abs().max()
+    return counters["stats"]["unique_graphs"]
+
+
+@pytest.mark.parametrize("family", MAIN)
+def test_one_graph_serves_all_lengths_and_one_all_padded_batches(family):
+    head = MAIN[family]
+    assert graphs(family, head, "aot_eager") == 1 + texts(family, head)
+
+
+@pytest.mark.thinned(4)
+@pytest.mark.parametrize(
+    ("family", "head"), [pair for pair in HEADS if pair not in MAIN.items()], ids=str
+)
+def test_each_head_is_one_graph(family, head):
+    assert graphs(family, head, "eager") == 1 + texts(family, head)
+
+
+def test_a_graph_that_knows_one_length_alone_is_found_out():
+    """Else the stance above would say nothing."""
+    model = tiny("gpt2", "lm", depth=1).eval()
+    compiled = torch.compile(model, fullgraph=True, dynamic=False, backend="eager")
+    with torch.no_grad():
+        compiled(**batch_of("gpt2", "lm", model, (11, 4), padded=False))
+        with (
+            torch.compiler.set_stance("fail_on_recompile"),
+            pytest.raises(RuntimeError, match="recompile"),
+        ):
+            compiled(**batch_of("gpt2", "lm", model, (7, 4), padded=False))
