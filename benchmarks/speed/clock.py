@@ -39,11 +39,9 @@ def order(names: Sequence[str], number: int) -> list[str]:
     return turned[::-1] if number % 2 else turned
 
 
-def times_for(call: Callable[[], Any], least: float) -> int:
+def times_for(once: Took, least: float) -> int:
     """Tell how often to call so that a sample takes at least `least` seconds."""
-    if least <= 0:
-        return 1
-    return max(1, min(10_000, round(least / max(took(call).wall, 1e-7))))
+    return max(1, min(10_000, round(least / max(once.wall, 1e-7))))
 
 
 def in_turns(
@@ -52,12 +50,16 @@ def in_turns(
     *,
     least: float = 0.0,
     each_round: Callable[[], Any] = lambda: None,
+    warm: Mapping[str, Took] | None = None,
 ) -> dict[str, list[Took]]:
-    """Time every call in each round, after one warm-up of each; `each_round` runs in between."""
+    """Time every call in each round; `each_round` runs in between.
+
+    Each is called once before that, but for those in `warm`, which ran already and took so long.
+    """
     times = {}
     for name, call in calls.items():
-        call()
-        times[name] = times_for(call, least)
+        once = (warm or {}).get(name) or took(call)
+        times[name] = 1 if once.wall >= least else times_for(took(call), least)
     result: dict[str, list[Took]] = {name: [] for name in calls}
     for number in range(rounds):
         for name in order([*calls], number):

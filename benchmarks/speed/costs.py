@@ -88,15 +88,13 @@ def loading(sizes: Sizes, *, alone: bool = False) -> Job:
         ids = pair.batch["input_ids"]
 
         def open_() -> Any:
-            with quiet(transformers):
-                return transformers.GPT2LMHeadModel.from_pretrained(place.name).eval()
+            return transformers.GPT2LMHeadModel.from_pretrained(place.name).eval()
 
         def write(model: Any) -> torch.Tensor:
             how = model.generation_config
             how.eos_token_id, how.pad_token_id, how.do_sample = None, 0, False
             mask = torch.ones_like(ids)
-            with quiet(transformers):
-                found = model.generate(ids, attention_mask=mask, max_new_tokens=sizes.new)
+            found = model.generate(ids, attention_mask=mask, max_new_tokens=sizes.new)
             return found[:, ids.shape[1] :]
 
         return made(open_, write)
@@ -122,7 +120,7 @@ def tokenising(sizes: Sizes, *, alone: bool = False) -> Job:
 
     def theirs() -> Side:
         transformers = need("transformers")
-        with quiet(transformers):
+        with quiet():
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         return rows_of(lambda: tokenizer(lines, return_attention_mask=False)["input_ids"])
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from benchmarks.speed import work
-from benchmarks.speed.job import bound_of, need
+from benchmarks.speed.job import Absent, bound_of, need
 from torch import Tensor, nn
 
 from zoo.models import BERT, CLIP, GPT2, BERTConfig, CLIPConfig, GPT2Config, ViT, ViTConfig
@@ -153,7 +153,7 @@ class Pair:
         if self.alone:
             return kind._from_config(config, attn_implementation=attention).to(self.dtype)
         weights = {name: tensor.clone() for name, tensor in self.ours.published_state().items()}
-        with quiet(transformers):
+        with quiet():
             model, told = kind.from_pretrained(
                 None,
                 config=config,
@@ -231,9 +231,13 @@ def lively_(model: nn.Module) -> None:
 
 
 @contextlib.contextmanager
-def quiet(transformers: Any) -> Iterator[None]:
-    """Let Hugging Face's library show no bar and no advice inside the block."""
-    said = transformers.utils.logging
+def quiet() -> Iterator[None]:
+    """Let Hugging Face's library, if installed, show no bar and no advice inside the block."""
+    try:
+        said = need("transformers").utils.logging
+    except Absent:
+        yield
+        return
     level, bar = said.get_verbosity(), said.is_progress_bar_enabled()
     said.set_verbosity_error()
     said.disable_progress_bar()

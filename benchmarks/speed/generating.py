@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from benchmarks.speed import work
-from benchmarks.speed.families import Pair, Sizes, quiet
+from benchmarks.speed.families import Pair, Sizes
 from benchmarks.speed.job import Absent, Answer, Job, Side, need
 from benchmarks.speed.models import MODES, STORED
 
@@ -43,7 +43,7 @@ def ours(pair: Pair, mode: str) -> Side:
             logits = model(pair.batch["input_ids"])
         return {"tokens": torch.tensor(call()), "output": logits}
 
-    return Side(call, answer, (model,), arithmetic=STORED.get(mode, "float32"))
+    return Side(call, answer, (model,), arithmetic=STORED.get(mode, "float32"), warm=True)
 
 
 def theirs(pair: Pair) -> Side:
@@ -54,15 +54,14 @@ def theirs(pair: Pair) -> Side:
     mask = torch.ones_like(ids)
 
     def call() -> torch.Tensor:
-        with quiet(need("transformers")):
-            found = model.generate(ids, attention_mask=mask, max_new_tokens=new, min_new_tokens=new)
+        found = model.generate(ids, attention_mask=mask, max_new_tokens=new, min_new_tokens=new)
         return found[:, ids.shape[1] :]
 
     def answer() -> Answer:
         with torch.no_grad():
             return {"tokens": call(), "output": model(ids, use_cache=False).logits}
 
-    return Side(call, answer, (model,))
+    return Side(call, answer, (model,), warm=True)
 
 
 def translated(pair: Pair, compute: str) -> Side:
@@ -92,7 +91,13 @@ def translated(pair: Pair, compute: str) -> Side:
         )
         return [one.sequences_ids[0] for one in found]
 
-    return Side(call, lambda: {"tokens": torch.tensor(call())}, arithmetic=compute, opaque=True)
+    return Side(
+        call,
+        lambda: {"tokens": torch.tensor(call())},
+        arithmetic=compute,
+        opaque=True,
+        warm=True,
+    )
 
 
 def specification(ctranslate2: Any, pair: Pair) -> Any:

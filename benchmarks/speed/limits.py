@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 FEWEST, MOST = 256, 1024  # rows that a rate is measured at: fewer would measure reading
 LONGEST = 4096  # of the other sides
+SHAPES = 4  # that a rate is measured at
 MEMORY = 1 << 28  # bytes that are read: more than a cache holds
 
 # what computes: bytes of a weight
@@ -79,6 +80,16 @@ def shape_of(product: Product) -> tuple[int, int, int]:
     return rows, min(product.inner, LONGEST), min(product.cols, LONGEST)
 
 
+def largest(work: Work) -> list[tuple[int, int, int]]:
+    """Give the few shapes that most FLOP of the work fall to."""
+    flop: dict[tuple[int, int, int], int] = {}
+    for phase in work:
+        for product in phase.products:
+            shape = shape_of(product)
+            flop[shape] = flop.get(shape, 0) + product.flop * phase.times
+    return sorted(flop, key=lambda shape: -flop[shape])[:SHAPES]
+
+
 def reading(size: int) -> Iterator[tuple[str, Call]]:
     """Yield ways to read `size` bytes once and to write next to nothing."""
     x = torch.ones(size // 4)
@@ -105,9 +116,9 @@ class Limits:
     """The limits of one piece of work, measured round by round beside it."""
 
     def __init__(self, work: Work, arithmetics: set[str], *, memory: int = MEMORY) -> None:
-        shapes = {shape_of(product) for phase in work for product in phase.products}
+        shapes = largest(work)
         self.products = {
-            name: [fastest(2.0 * m * k * n, kernels(m, k, n, name)) for m, k, n in sorted(shapes)]
+            name: [fastest(2.0 * m * k * n, kernels(m, k, n, name)) for m, k, n in shapes]
             for name in sorted(arithmetics)
         }
         self.memory = fastest(float(memory), reading(memory))
@@ -140,7 +151,7 @@ def fastest(amount: float, calls: Iterator[tuple[str, Call]]) -> Gauge | None:
     least = float("inf")
     for name, call in calls:
         call()
-        seconds = min(took(call).cpu for _ in range(3))
+        seconds = min(took(call).cpu for _ in range(2))
         if seconds < least:
             best, least = Gauge(amount, name, call, []), seconds
     return best

@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from benchmarks.speed import stats
 from benchmarks.speed.clock import Took, in_turns
-from benchmarks.speed.families import threads
+from benchmarks.speed.families import quiet, threads
 from benchmarks.speed.items import Item
 from benchmarks.speed.job import Absent, Answer, Job, Side, difference
 from benchmarks.speed.limits import MEMORY, WEIGHT_BYTES, Limits
@@ -41,10 +42,10 @@ def measure(item: Item, how: How, say: Say = lambda line: None) -> dict[str, Any
     """Measure an item; the record says everything, what is absent and why among it."""
     count = item.sizes.threads or how.threads
     clock = "cpu" if count == 1 else "wall"  # waiting threads spin, and that is processor time
-    with threads(count):
+    with threads(count), quiet():
         job = item.job(tiny=how.tiny)
         sides, absent = built(job, wanted(item, job, how), say)
-        answers = {name: side.answer() for name, side in sides.items() if side.answer is not None}
+        answers, warm = asked(sides)
         kinds = {side.arithmetic for side in sides.values() if side.arithmetic is not None}
         limits = None
         if job.work:
@@ -54,6 +55,7 @@ def measure(item: Item, how: How, say: Say = lambda line: None) -> dict[str, Any
             how.rounds,
             least=0.0 if how.tiny else how.least,
             each_round=limits.round if limits else lambda: None,
+            warm=warm,
         )
         found = {
             name: described(job, side, times[name], clock, limits) for name, side in sides.items()
@@ -103,6 +105,19 @@ def built(job: Job, names: Sequence[str], say: Say) -> tuple[dict[str, Side], di
             absent[name] = str(reason)
             say(f"  {name}: {reason}")
     return sides, absent
+
+
+def asked(sides: dict[str, Side]) -> tuple[dict[str, Answer], dict[str, Took]]:
+    """Ask each side for its answer; say how long that took where it was a call and more."""
+    answers: dict[str, Answer] = {}
+    warm: dict[str, Took] = {}
+    for name, side in sides.items():
+        if side.answer is not None:
+            began = time.process_time(), time.perf_counter()
+            answers[name] = side.answer()
+            spent = Took(time.process_time() - began[0], time.perf_counter() - began[1])
+            warm |= {name: spent} if side.warm else {}
+    return answers, warm
 
 
 def described(

@@ -58,7 +58,7 @@ def pass_(model: Any, read: Callable[[], Tensor], sizes: Sizes, arithmetic: str)
         with torch.no_grad(), autocast(sizes.compute):
             return read()
 
-    return Side(call, lambda: {"output": call()}, (model,), arithmetic=arithmetic)
+    return Side(call, lambda: {"output": call()}, (model,), arithmetic=arithmetic, warm=True)
 
 
 def optimized(model: Any, weights: str) -> Any:

@@ -66,4 +66,4 @@ def side(pair: Any) -> Side:
     def answer() -> Answer:
         return {"output": torch.from_numpy(call())}
 
-    return Side(call, answer, opaque=True)
+    return Side(call, answer, opaque=True, warm=True)
