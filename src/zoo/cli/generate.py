@@ -2,9 +2,10 @@
 
     zoo generate --model FOLDER --prompt "Once upon a time" --temperature 0.8 --top-p 0.95
     cat prompts.txt | zoo generate --model FOLDER --json
+    zoo generate --model FOLDER --draft ngram --prompt "..."     sooner where text repeats itself
 
 Without a temperature the likeliest token is taken. A prompt gets the same text whatever other
-prompts are given with it.
+prompts are given with it, and with a draft as without.
 """
 
 import argparse
@@ -43,6 +44,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stop", action="append", default=[], metavar="TEXT", help="end before this text; repeat"
     )
+    parser.add_argument(
+        "--draft",
+        metavar="FOLDER",
+        help="guess tokens ahead, for speed alone: ngram (what followed before), or the folder of "
+        "a smaller model with the same tokenizer",
+    )
     parser.add_argument("--stream", action="store_true", help="print the text as it comes")
 
 
@@ -54,7 +61,9 @@ def run(args: argparse.Namespace) -> None:
     prompts = texts_of(args.prompt, "prompts")
     if args.stream and len(prompts) != 1:
         raise UsageError(f"--stream takes one prompt, not {len(prompts)}")
-    generator = Generator.from_folder(args.model, **model_options(args))
+    if args.draft is not None and options.get("beams", 1) > 1:
+        raise UsageError("--draft with --beams: beams follow several texts at once; leave one out")
+    generator = Generator.from_folder(args.model, draft=args.draft, **model_options(args))
     if args.stream:
         show(args, prompts[0], generator.stream(prompts[0], **options))
         return

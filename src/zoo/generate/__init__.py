@@ -1,6 +1,7 @@
-"""Text from a decoder: greedy, sampled or by beams; batched or streamed."""
+"""Text from a decoder: greedy, sampled or by beams; batched or streamed; by drafts or without."""
 
 from zoo.generate.decode import generate, stream
+from zoo.generate.drafts import DraftModel, NGram
 from zoo.generate.options import Generation, Sampling
 
-__all__ = ["Generation", "Sampling", "generate", "stream"]
+__all__ = ["DraftModel", "Generation", "NGram", "Sampling", "generate", "stream"]

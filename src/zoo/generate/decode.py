@@ -9,14 +9,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import nn
 
-from zoo.generate import sample
+from zoo.generate import sample, speculate
 from zoo.generate.beam import search
+from zoo.generate.choose import choose
+from zoo.generate.drafts import DraftModel, NGram, check_draft
 from zoo.generate.forward import Step, left_padded
 from zoo.generate.options import Generation, Sampling
-from zoo.generate.request import Prompt, Request, make_requests, seen_rows
+from zoo.generate.request import Prompt, Request, make_requests
 from zoo.tokenizers import Tokenizer
 
 DEFAULT = Sampling()
@@ -28,30 +29,39 @@ def generate(
     options: Sampling | Sequence[Sampling] = DEFAULT,
     tokenizer: Tokenizer | None = None,
     *,
+    draft: NGram | DraftModel | nn.Module | None = None,
     at_once: int = 32,
 ) -> list[Generation]:
     """Continue each prompt (ids, or text with a tokenizer); options are for all or one each.
 
-    At most `at_once` prompts share a batch; the number changes no text. Raises ValueError for a
-    prompt that with its new tokens exceeds the context, and for an empty one without a start
-    token. The model's training mode is left as it was.
+    A `draft`, n-grams or a smaller decoder of the same vocabulary, may save steps and changes no
+    text (see zoo.generate.speculate). At most `at_once` prompts share a batch; the number changes
+    no text. Raises ValueError for a prompt that with its new tokens exceeds the context, for an
+    empty one without a start token, for a draft of another vocabulary or a shorter context, and
+    for beams with a draft. The model's training mode is left as it was.
     """
     if at_once < 1:
         raise ValueError(f"at_once {at_once}; expected at least 1")
     requests = make_requests(model, prompts, options, tokenizer)
+    plan = None if draft is None else check_draft(draft, model, requests)
     plain = [request for request in requests if request.options.beams == 1]
     for request in requests:
         if request.options.beams > 1:
             search(model, request)
     config: Any = model.config
     for group in groups(plain, config.context, at_once):
-        for _ in run(model, group):
+        for _ in run(model, group) if plan is None else speculate.run(model, group, plan):
             pass
     return [request.result() for request in requests]
 
 
 def stream(
-    model: nn.Module, prompt: Prompt, options: Sampling, tokenizer: Tokenizer
+    model: nn.Module,
+    prompt: Prompt,
+    options: Sampling,
+    tokenizer: Tokenizer,
+    *,
+    draft: NGram | DraftModel | nn.Module | None = None,
 ) -> Iterator[str]:
     """Give the text of `generate` in pieces as they come.
 
@@ -61,7 +71,9 @@ def stream(
     if options.beams > 1:
         raise ValueError("beam search knows its text only at the end: use generate, or beams=1")
     requests = make_requests(model, [prompt], options, tokenizer)
-    return (piece for _, piece in run(model, requests) if piece)
+    plan = None if draft is None else check_draft(draft, model, requests)
+    told = run(model, requests) if plan is None else speculate.run(model, requests, plan)
+    return (piece for _, piece in told if piece)
 
 
 def groups(requests: list[Request], context: int, at_once: int) -> list[list[Request]]:
@@ -103,38 +115,3 @@ def run(model: nn.Module, rows: list[Request]) -> Iterator[tuple[Request, str]]:
             tokens = tokens[alive]
         ids = tokens[:, None]
         mask = torch.ones_like(ids, dtype=torch.bool)
-
-
-def choose(logits: Float[Tensor, "b v"], rows: Sequence[Request]) -> Int[Tensor, " b"]:
-    """Choose each row's next token as its options say; rows with equal options go together."""
-    same: dict[tuple[Any, ...], list[int]] = {}
-    for i, row in enumerate(rows):
-        o = row.options
-        numbers = (o.temperature, o.top_k, o.top_p, o.min_p, o.repetition_penalty)
-        same.setdefault(numbers, []).append(i)
-    if len(same) == 1:
-        return choose_alike(logits, list(rows))
-    tokens = torch.empty(len(rows), dtype=torch.long, device=logits.device)
-    for where in same.values():
-        tokens[where] = choose_alike(logits[where], [rows[i] for i in where])
-    return tokens
-
-
-def choose_alike(logits: Float[Tensor, "b v"], rows: list[Request]) -> Int[Tensor, " b"]:
-    """Choose for rows that differ only in their seeds and in what they have seen.
-
-    What is computed is computed in float64; the largest is the same in any type.
-    """
-    o = rows[0].options
-    if o.temperature or o.repetition_penalty != 1:
-        logits = logits.double()
-    if o.repetition_penalty != 1:
-        logits = sample.penalize(logits, seen_rows(rows, logits.device), o.repetition_penalty)
-    logits = logits[:, : rows[0].choices]
-    if o.temperature == 0:
-        return sample.greedy(logits)
-    left = sample.filtered(
-        logits, temperature=o.temperature, top_k=o.top_k, top_p=o.top_p, min_p=o.min_p
-    )
-    uniform = sample.uniforms([row.generator for row in rows])
-    return sample.draw(left, uniform.to(logits.device))

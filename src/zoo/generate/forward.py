@@ -45,13 +45,19 @@ class Step:
     def __call__(
         self, ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"], cache: KVCache
     ) -> Float[Tensor, "b v"]:
+        return self.columns(ids, mask, cache, 1)[:, 0]
+
+    def columns(
+        self, ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"], cache: KVCache, count: int
+    ) -> Float[Tensor, "b c v"]:
+        """Read likewise; give the logits behind each of the last `count` tokens."""
         training = [module for module in self.modules if module.training]
         for module in training:
             module.training = False
         try:
             with torch.inference_mode():
                 hidden = self.decoder.encode(ids, mask, cache=cache)
-                logits: Tensor = self.decoder.head(hidden[:, -1:]).squeeze(1)
+                logits: Tensor = self.decoder.head(hidden[:, -count:])
         finally:
             for module in training:
                 module.training = True

@@ -91,9 +91,12 @@ class Generation:
     `ids` are all tokens that were chosen, a stop token and those of a stop string among them;
     `text` is what comes before either, None without a tokenizer. `logprob` is the sum of the log
     probabilities that the model itself gave to `ids`, before temperature, penalty and filters.
+    `drafted` tokens were guessed ahead, of which `accepted` are in `ids`; 0 without a draft.
     """
 
     ids: list[int]
     text: str | None
     finish: Finish
     logprob: float
+    drafted: int = 0  # tokens
+    accepted: int = 0  # tokens

@@ -55,6 +55,7 @@ class Request:
         self.text = self.new_text()
         self.ids: list[int] = []
         self.logprob = 0.0
+        self.drafted = self.accepted = 0  # tokens
         self.finish: Finish | None = None
 
     def new_text(self) -> Text | None:
@@ -79,7 +80,7 @@ class Request:
     def result(self) -> Generation:
         assert self.finish is not None
         text = None if self.text is None else self.text.shown
-        return Generation(self.ids, text, self.finish, self.logprob)
+        return Generation(self.ids, text, self.finish, self.logprob, self.drafted, self.accepted)
 
 
 def make_requests(
@@ -114,11 +115,11 @@ def make_requests(
     return requests
 
 
-def check_model(model: nn.Module) -> None:
+def check_model(model: nn.Module, what: str = "") -> None:
     if not hasattr(model, "new_cache") or getattr(model, "head_name", "lm") != "lm":
         head = getattr(model, "head_name", None)
         raise ValueError(
-            f"{type(model).__name__} with head {head!r} does not generate: "
+            f"{what}{type(model).__name__} with head {head!r} does not generate: "
             "expected a decoder with head='lm', such as GPT2"
         )
 
@@ -139,7 +140,7 @@ def ids_of(prompt: Prompt, tokenizer: Tokenizer | None, i: int) -> list[int]:
     )
 
 
-def check_fit(tokens: int, new: int, context: int, i: int) -> None:
+def check_fit(tokens: int, new: int, context: int, i: int, whose: str = "the context") -> None:
     if tokens + new <= context:
         return
     fixes = []
@@ -148,7 +149,7 @@ def check_fit(tokens: int, new: int, context: int, i: int) -> None:
     if new < context:
         fixes.append(f"keep the last {context - new} tokens of the prompt")
     raise ValueError(
-        f"prompt {i} has {tokens} tokens and max_new_tokens is {new}, more than the context "
+        f"prompt {i} has {tokens} tokens and max_new_tokens is {new}, more than {whose} "
         f"{context}: {' or '.join(fixes) or 'ask for less'}"
     )
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zoo.checkpoint import CheckpointError
 from zoo.checkpoint.packaged import find
-from zoo.generate import Generation, Sampling, generate, stream
+from zoo.generate import DraftModel, Generation, NGram, Sampling, generate, stream
 from zoo.models import BERT, GPT2, load
 from zoo.tokenizers import Tokenizer
 
@@ -32,44 +32,86 @@ def elsewhere(model: Any) -> str:
 
 
 class Generator:
-    """Continue texts with a GPT-2."""
+    """Continue texts with a GPT-2; a draft may save steps and changes no text."""
 
-    def __init__(self, model: GPT2, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, model: GPT2, tokenizer: Tokenizer, draft: NGram | DraftModel | None = None
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
+        self.draft = draft
 
     @classmethod
     def from_folder(
-        cls, folder: str | Path, *, dtype: torch.dtype = torch.float32, device: Device = "cpu"
+        cls,
+        folder: str | Path,
+        *,
+        draft: str | Path | NGram | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: Device = "cpu",
     ) -> "Generator":
-        """Read a GPT-2 and its tokenizer. Raises CheckpointError for another family."""
-        model = load(find(folder), dtype=dtype, device=device)
-        if not isinstance(model, GPT2) or model.head_name != "lm":
-            raise CheckpointError(
-                f"{folder} holds a {type(model).__name__} with head {model.head_name!r}; "
-                f"generating needs a GPT-2 with its language-model head{elsewhere(model)}"
-            )
-        return cls(model, Tokenizer.from_folder(find(folder)))
+        """Read a GPT-2 and its tokenizer; `draft` is "ngram" or the folder of a smaller one.
+
+        Raises CheckpointError for another family, and for a draft with another tokenizer.
+        """
+        model, tokenizer = read_decoder(folder, dtype, device)
+        if draft is None or isinstance(draft, NGram):
+            return cls(model, tokenizer, draft)
+        if draft == "ngram":
+            return cls(model, tokenizer, NGram())
+        small, other = read_decoder(draft, dtype, device)
+        check_same_tokens(tokenizer, other, folder, draft)
+        return cls(model, tokenizer, DraftModel(small))
 
     def generate(self, prompts: Sequence[str], **options: Any) -> list[Generation]:
         """Continue each prompt; options are fields of Sampling.
 
-        Without `max_new_tokens` a text ends at Sampling's default or where the context does.
+        Without `max_new_tokens` a text ends at Sampling's default or where the context does,
+        the shorter of the model's and the draft's.
         """
         each = [self.sampling(prompt, options) for prompt in prompts]
-        return generate(self.model, prompts, each, self.tokenizer)
+        return generate(self.model, prompts, each, self.tokenizer, draft=self.draft)
 
     def stream(self, prompt: str, **options: Any) -> Iterator[str]:
         """Give the text of `generate` in pieces as they come."""
         asked = self.sampling(prompt, options)
-        return stream(self.model, prompt, asked, tokenizer=self.tokenizer)
+        return stream(self.model, prompt, asked, tokenizer=self.tokenizer, draft=self.draft)
 
     def sampling(self, prompt: str, options: dict[str, Any]) -> Sampling:
         if "max_new_tokens" in options:
             return Sampling(**options)
-        room = self.model.config.context - max(1, len(self.tokenizer.encode(prompt)))
+        context = self.model.config.context
+        if isinstance(self.draft, DraftModel):
+            small: Any = self.draft.model
+            context = min(context, small.config.context)
+        room = context - max(1, len(self.tokenizer.encode(prompt)))
         most = max(1, min(room, Sampling.max_new_tokens))
         return Sampling(**options, max_new_tokens=most)
+
+
+def read_decoder(folder: str | Path, dtype: torch.dtype, device: Device) -> tuple[GPT2, Tokenizer]:
+    """Read what generates. Raises CheckpointError for another family or head."""
+    place = find(folder)
+    model = load(place, dtype=dtype, device=device)
+    if not isinstance(model, GPT2) or model.head_name != "lm":
+        raise CheckpointError(
+            f"{folder} holds a {type(model).__name__} with head {model.head_name!r}; "
+            f"generating needs a GPT-2 with its language-model head{elsewhere(model)}"
+        )
+    return model, Tokenizer.from_folder(place)
+
+
+def check_same_tokens(
+    one: Tokenizer, other: Tokenizer, folder: str | Path, draft: str | Path
+) -> None:
+    """Raise CheckpointError unless both give each token the same id."""
+    if one.backend.get_vocab(True) == other.backend.get_vocab(True):
+        return
+    raise CheckpointError(
+        f"the tokenizers of {folder} ({one.vocab_size} tokens) and of its draft {draft} "
+        f"({other.vocab_size} tokens) differ: a draft needs the model's own tokenizer, "
+        'or draft="ngram", which needs none'
+    )
 
 
 @dataclass(frozen=True)
