@@ -23,6 +23,7 @@ from zoo.nn import MLP, Attention, Dropout, Embedding, KVCache, LayerCache, Laye
 from zoo.nn.basic import STD, fresh_
 from zoo.nn.fused import after_norm
 from zoo.nn.stack import twice
+from zoo.nn.step import blocks_of, one_token
 from zoo.nn.tokens import check_ids, last_real, positions_of, real_tokens
 
 
@@ -143,6 +144,9 @@ class GPT2(Model):
             cache.extend(b, t, mask)
             padding = cache.padding()
         x = self.drop(self.tokens(input_ids) + self.positions(where))
+        quick = blocks_of(Block, self.blocks, x) if cache is not None and t == 1 else None
+        if quick is not None and cache is not None:
+            return self.norm(one_token(quick, x, cache))
         for block, layer in zip(self.blocks, layers_of(cache, len(self.blocks)), strict=True):
             if self.recompute and cache is None and torch.is_grad_enabled():
                 x = twice(block, x, padding)

@@ -65,7 +65,11 @@ class KVCache:
 
     def select(self, rows: Int[Tensor, " n"]) -> None:
         """Keep these rows in this order; a row may be dropped or taken twice."""
-        self.buffer = self.buffer.index_select(2, rows)
+        held = self.buffer.narrow(4, 0, self.length)
+        self.buffer = self.buffer.new_empty(
+            *self.buffer.shape[:2], len(rows), *self.buffer.shape[3:]
+        )
+        self.buffer.narrow(4, 0, self.length).copy_(held.index_select(2, rows))
         self.mask = self.mask.index_select(0, rows)
         self.padded = not bool(self.mask[:, : self.length].all())
 
@@ -89,7 +93,7 @@ class LayerCache:
         self, k: Float[Tensor, "b h t n"], v: Float[Tensor, "b h t n"]
     ) -> tuple[Float[Tensor, "b h s n"], Float[Tensor, "b h s n"]]:
         """Write the newest keys and values; give all of them."""
-        stop = self.cache.length
-        self.keys[:, :, stop - k.shape[2] : stop] = k
-        self.values[:, :, stop - k.shape[2] : stop] = v
-        return self.keys[:, :, :stop], self.values[:, :, :stop]
+        stop, new = self.cache.length, k.shape[2]
+        self.keys.narrow(2, stop - new, new).copy_(k)
+        self.values.narrow(2, stop - new, new).copy_(v)
+        return self.keys.narrow(2, 0, stop), self.values.narrow(2, 0, stop)

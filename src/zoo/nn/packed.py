@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from zoo.nn.lora import LoRALinear
-from zoo.ops.packed import Packed, available
+from zoo.ops.packed import Packed, ways
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def pack_layers(model: nn.Module, weights: str) -> PackReport:
     kept = [name for name, layer in model.named_modules() if isinstance(layer, LoRALinear)]
     size = 0
     Packed(weights)  # a wrong form changes nothing
-    if not available(weights):
+    if not ways(weights):
         raise NotImplementedError(
             f"this build of torch has no {weights} products for this CPU: use another form, or none"
         )

@@ -19,6 +19,7 @@ arXiv:2101.05615) are not of torch's public interface: where one is missing the 
 
 import functools
 import warnings
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -62,6 +63,19 @@ class Half:
     """float16 in FBGEMM's layout."""
 
     def __init__(self, weight: Tensor) -> None:
+        self.copy = torch.fbgemm_pack_gemm_matrix_fp16(weight)
+        self.size = 2 * weight.numel()
+        self.multiply = torch.fbgemm_linear_fp16_weight_fp32_activation
+
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        y: Tensor = self.multiply(x, self.copy, bias)
+        return y
+
+
+class HalfObject:
+    """The same behind an object of torch's: a call takes 20 us more."""
+
+    def __init__(self, weight: Tensor) -> None:
         self.copy = torch.ops.quantized.linear_prepack_fp16(weight, None)
         self.size = 2 * weight.numel()
         self.multiply = torch.ops.quantized.linear_dynamic_fp16.default
@@ -72,20 +86,53 @@ class Half:
 
 
 class Int8:
-    """int8 in FBGEMM's layout, a step for each output channel."""
+    """int8 in FBGEMM's layout; a product in units of the steps, then the steps."""
 
     def __init__(self, weight: Tensor) -> None:
-        self.copy = torch.ops.quantized.linear_prepack(quantised(weight), None)
+        self.step = steps(weight)
+        whole = (weight / self.step[:, None]).round_().to(torch.int8)
+        self.copy = torch.fbgemm_pack_quantized_matrix(whole)
+        self.shape = whole.new_zeros(()).expand_as(whole)  # the kernel asks it for nothing else
+        self.sums = whole.sum(1, dtype=torch.int32)
+        self.none = weight.new_zeros(weight.shape[0])
+        self.size = weight.numel() + 12 * weight.shape[0]
+        self.multiply = torch.fbgemm_linear_int8_weight_fp32_activation
+
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        y: Tensor = self.multiply(x, self.shape, self.copy, self.sums, 1.0, 0, self.none)
+        return y.mul_(self.step) if bias is None else torch.addcmul(bias, y, self.step)
+
+
+class Int8Object:
+    """The same behind an object of torch's: it takes the steps in stride, 20 us a call more."""
+
+    def __init__(self, weight: Tensor, coarse: bool = False) -> None:
+        zeros = torch.zeros(weight.shape[0], dtype=torch.int64)
+        whole = torch.quantize_per_channel(weight, steps(weight), zeros, 0, torch.qint8)
+        self.copy = torch.ops.quantized.linear_prepack(whole, None)
         self.size = weight.numel() + 8 * weight.shape[0]
         self.multiply = torch.ops.quantized.linear_dynamic.default
-        self.coarse = saturates()
+        self.coarse = coarse  # activations of 7 bits
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         y: Tensor = self.multiply(x, self.copy, self.coarse)
         return y if bias is None else y.add_(bias)
 
 
-KERNELS: dict[str, Any] = {"float32": Blocked, "float16": Half, "int8": Int8}
+class Int8Coarse(Int8Object):
+    """For CPUs whose int8 sums overflow with activations of 8 bits (before AVX512-VNNI)."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__(weight, coarse=True)
+
+
+# the first that works is taken; the second of int8 for wide outputs, where the steps take a pass
+WAYS: dict[str, tuple[Any, ...]] = {
+    "float32": (Blocked,),
+    "float16": (Half, HalfObject),
+    "int8": (Int8, Int8Object, Int8Coarse),
+}
+WIDE = 16384  # outputs
 
 
 def steps(weight: Float[Tensor, "o i"]) -> Float[Tensor, " o"]:
@@ -94,43 +141,40 @@ def steps(weight: Float[Tensor, "o i"]) -> Float[Tensor, " o"]:
     return torch.where(step > 0, step, 1.0)
 
 
-def quantised(weight: Float[Tensor, "o i"]) -> Tensor:
-    """Round to whole steps of each output channel, as torch's quantised tensor."""
-    zeros = torch.zeros(weight.shape[0], dtype=torch.int64)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch means to replace these tensors, not their products
-        return torch.quantize_per_channel(weight, steps(weight), zeros, 0, torch.qint8)
-
-
-@functools.cache
-def saturates() -> bool:
-    """Tell whether this CPU's int8 sums of full-range activations overflow (before AVX512-VNNI)."""
-    return not exact_sums()
-
-
-def exact_sums() -> bool:
-    """Multiply the largest activations by the largest weights, whose sum is known."""
-    x = torch.ones(4, 512)
-    x[:, 0] = 0  # else the range of the rows is empty
-    copy = torch.ops.quantized.linear_prepack(quantised(torch.ones(8, 512)), None)
-    y = torch.ops.quantized.linear_dynamic(x, copy, False)
+def works(way: Any) -> bool:
+    """Try a product whose sums are known and as large as can be."""
+    weight, x = torch.ones(16, 512), torch.ones(FEW, 512)
+    x[:, 0] = 0  # a row of int8 has a range to be divided
+    try:
+        y = way(weight)(x, weight, None)
+    except (AttributeError, RuntimeError, NotImplementedError):
+        return False
     return bool((y - 511).abs().max() < 0.5)
 
 
 @functools.cache
-def available(form: str) -> bool:
-    """Tell whether this build of torch has the kernels of a form for this CPU."""
-    return works(form)
+def ways(form: str) -> tuple[Any, ...]:
+    """Give the ways of a form that this build of torch has and this CPU computes rightly."""
+    return quietly(lambda: tuple(way for way in WAYS[form] if works(way)))
 
 
-def works(form: str) -> bool:
-    """Try a small product."""
-    weight, x = torch.eye(16), torch.ones(FEW, 16)
-    try:
-        y = KERNELS[form](weight)(x, weight, None)
-    except (AttributeError, RuntimeError, NotImplementedError):
-        return False
-    return bool((y - 1).abs().max() < 0.1)
+def quietly(do: Callable[[], Any]) -> Any:
+    """Do it without a word that torch means to replace these kernels: then another way is taken."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return do()
+
+
+def product_of(weight: Tensor, form: str) -> Product | None:
+    """Bring a weight into a form; None where the form cannot hold it, or torch lacks the form."""
+    found = ways(form)
+    if not found or not fits(weight, form):
+        return None
+    wide = weight.shape[0] >= WIDE and found[0] is Int8
+    way = found[1] if wide and len(found) > 1 else found[0]
+    with torch.no_grad():
+        product: Product = quietly(lambda: way(weight.detach()))
+    return product
 
 
 def fits(weight: Tensor, form: str) -> bool:
@@ -174,10 +218,7 @@ class Packed:
             return None
         # holding the tensor keeps its memory from becoming another's: an address says enough
         source, version = weight.detach(), weight._version
-        product = None
-        if available(self.form) and fits(weight, self.form):
-            with torch.no_grad():
-                product = KERNELS[self.form](source)
+        product = product_of(weight, self.form)
         self.made = source, version, product
         return product
 
