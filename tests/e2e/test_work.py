@@ -33,6 +33,18 @@ def test_a_prompt_gets_the_same_text_alone_in_a_batch_from_stdin_and_streamed(mo
     assert other[0]["text"] != alone[0]["text"]
 
 
+@pytest.mark.parametrize("draft", ["ngram", "itself"])
+def test_a_draft_changes_no_text_and_says_what_it_was_worth(models, draft):
+    folder = models / "gpt2" if draft == "itself" else draft
+    words = ("--model", models / "gpt2", "--dtype", "float64", "--prompt", "the the the", *DRAW)
+    (plain,) = call("generate", *words, "--json").records
+    (quick,) = call("generate", *words, "--draft", folder, "--json").records
+    assert quick["ids"] == plain["ids"]
+    assert quick["drafted"] >= quick["accepted"] >= (draft == "itself")
+    streamed = call("generate", *words, "--draft", folder, "--stream").out
+    assert streamed == f"the the the{plain['text']}\n"
+
+
 def test_text_for_people_is_the_prompt_and_what_follows(models):
     words = ("--model", models / "gpt2", "--prompt", "the house", *DRAW)
     (record,) = call("generate", *words, "--json").records

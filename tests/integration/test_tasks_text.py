@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from zoo.checkpoint import CheckpointError
-from zoo.generate import Sampling
+from zoo.generate import NGram, Sampling
 from zoo.models import BERT, GPT2, BERTConfig, GPT2Config
 from zoo.tasks import TASKS, Embedder, FillMask, Generator, TextClassifier, find
 from zoo.tasks.text import joined
@@ -34,12 +34,11 @@ def write_bert(folder, head=None, **config):
     return model
 
 
-def write_gpt2(folder, context=24):
-    tokenizer = Tokenizer.train(TEXTS, "bpe", vocab=270)
+def write_gpt2(folder, context=24, texts=TEXTS, **config):
+    tokenizer = Tokenizer.train(texts, "bpe", vocab=270)
     torch.manual_seed(0)
-    model = GPT2(
-        GPT2Config(vocab=tokenizer.vocab_size, context=context, width=20, depth=2, heads=4)
-    )
+    numbers = {"context": context, "width": 20, "depth": 2, "heads": 4, **config}
+    model = GPT2(GPT2Config(vocab=tokenizer.vocab_size, **numbers))
     for p in model.parameters():
         torch.nn.init.normal_(p, std=0.3)
     model.save_pretrained(folder)
@@ -219,6 +218,61 @@ def test_a_prompt_is_continued_as_the_options_say(generator):
     answers = generator.generate(["the cat", "a dog in the"], **options)
     assert [len(a.ids) for a in answers] == [7, 7]
     assert "".join(generator.stream("the cat", **options)) == answers[0].text
+
+
+def drafted(tmp_path, kind):
+    """Give what --draft takes: a word, n-grams of one's own, or the folder of a smaller model."""
+    if kind == "folder":
+        write_gpt2(tmp_path / "draft", depth=1)
+    return {"folder": tmp_path / "draft", "own": NGram(longest=1), "ngram": "ngram"}[kind]
+
+
+@pytest.mark.parametrize("kind", ["ngram", "own", "folder"])
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+def test_a_draft_changes_no_text(tmp_path, generator, kind, temperature):
+    draft = drafted(tmp_path, kind)
+    quick = Generator.from_folder(tmp_path, draft=draft, dtype=torch.float64)
+    prompts, options = ["the cat the cat", "a"], {"temperature": temperature, "stop_tokens": ()}
+    expected = generator.generate(prompts, **options)
+    answers = quick.generate(prompts, **options)
+    assert [a.ids for a in answers] == [a.ids for a in expected]
+    assert all(answer.drafted for answer in answers)
+    assert "".join(quick.stream(prompts[0], **options)) == expected[0].text
+
+
+def test_without_a_length_a_text_goes_as_far_as_its_draft_can(tmp_path):
+    write_gpt2(tmp_path)
+    write_gpt2(tmp_path / "draft", context=15)
+    quick = Generator.from_folder(tmp_path, draft=tmp_path / "draft")
+    (answer,) = quick.generate(["the cat"], stop_tokens=())
+    assert len(answer.ids) == 15 - len(quick.tokenizer.encode("the cat"))
+    with pytest.raises(ValueError, match="more than the draft's context 15: pass max_new_tokens="):
+        quick.generate(["the cat"], max_new_tokens=16)
+
+
+@pytest.mark.parametrize(
+    ("texts", "sentence"),
+    [
+        (
+            ["sun"],
+            r"the tokenizers of .* \(270 tokens\) and of its draft .*draft \(257 tokens\) differ",
+        ),
+        ([text.replace("a", "o") for text in TEXTS], r"\(270 tokens\) differ: a draft needs"),
+    ],
+    ids=["fewer", "others"],
+)
+def test_a_draft_with_another_tokenizer_is_refused_by_both_names(tmp_path, texts, sentence):
+    write_gpt2(tmp_path)
+    write_gpt2(tmp_path / "draft", texts=texts)
+    with pytest.raises(CheckpointError, match=sentence):
+        Generator.from_folder(tmp_path, draft=tmp_path / "draft")
+
+
+def test_a_draft_of_another_family_is_refused(tmp_path):
+    write_gpt2(tmp_path)
+    write_bert(tmp_path / "draft", "masked_lm")
+    with pytest.raises(CheckpointError, match="draft holds a BERT with head 'masked_lm'"):
+        Generator.from_folder(tmp_path, draft=tmp_path / "draft")
 
 
 @pytest.mark.parametrize(("context", "expected"), [(24, 24), (200, Sampling().max_new_tokens)])

@@ -85,6 +85,10 @@ def test_a_device_that_is_not_there_is_a_mistake(device, sentence):
         (["--nope"], "unrecognized arguments: --nope"),
         (["info", "--nope"], r"unrecognized arguments: --nope \(see zoo info --help\)"),
         (["generate", "--model", "x", "--seed", "y"], "argument --seed: invalid int value: 'y'"),
+        (
+            ["generate", "--model", "x", "--prompt", "a", "--draft", "ngram", "--beams", "2"],
+            "--draft with --beams: .*; leave one out",
+        ),
         (["tour", "--seconds", "nan"], "--seconds nan; expected more than 0"),
         (["tour", "--seed", "-1"], "--seed -1; expected 0 or more"),
         (["embed", "--json", "x", "--model", "no/such/folder"], "no/such/folder"),
