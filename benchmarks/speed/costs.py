@@ -2,9 +2,11 @@
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -54,15 +56,22 @@ def fresh(code: str, name: str) -> Side:
     return Side(call, arithmetic=None, opaque=True)
 
 
+class Place:
+    """A folder that lives as long as this does."""
+
+    def __init__(self) -> None:
+        self.folder = tempfile.mkdtemp()
+        weakref.finalize(self, shutil.rmtree, self.folder)
+
+
 def loading(sizes: Sizes, *, alone: bool = False) -> Job:
     """Read a checkpoint folder; what is asked for new tokens writes them too."""
     pair = Pair(sizes)
-    place = tempfile.TemporaryDirectory()
-    pair.ours.save_pretrained(place.name)
+    place = Place()
+    pair.ours.save_pretrained(place.folder)
 
     def made(open_: Callable[[], Any], write: Callable[[Any], torch.Tensor]) -> Side:
         def call() -> Any:
-            assert place is not None  # the folder lives as long as this does
             model = open_()
             return write(model) if sizes.new else model
 
@@ -79,7 +88,7 @@ def loading(sizes: Sizes, *, alone: bool = False) -> Job:
         options = Sampling(max_new_tokens=max(1, sizes.new), stop_tokens=())
         prompts = pair.batch["input_ids"].tolist()
         return made(
-            lambda: load(place.name),
+            lambda: load(place.folder),
             lambda model: torch.tensor([g.ids for g in generate(model, prompts, options)]),
         )
 
@@ -88,7 +97,7 @@ def loading(sizes: Sizes, *, alone: bool = False) -> Job:
         ids = pair.batch["input_ids"]
 
         def open_() -> Any:
-            return transformers.GPT2LMHeadModel.from_pretrained(place.name).eval()
+            return transformers.GPT2LMHeadModel.from_pretrained(place.folder).eval()
 
         def write(model: Any) -> torch.Tensor:
             how = model.generation_config

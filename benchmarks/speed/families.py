@@ -5,6 +5,7 @@ weights. So both compute the same function, and an item that compares two things
 """
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 from benchmarks.speed import work
-from benchmarks.speed.job import Absent, bound_of, need
+from benchmarks.speed.job import bound_of, need
 from torch import Tensor, nn
 
 from zoo.models import BERT, CLIP, GPT2, BERTConfig, CLIPConfig, GPT2Config, ViT, ViTConfig
@@ -232,12 +233,11 @@ def lively_(model: nn.Module) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Let Hugging Face's library, if installed, show no bar and no advice inside the block."""
-    try:
-        said = need("transformers").utils.logging
-    except Absent:
+    """Let Hugging Face's library, where it is loaded, show no bar and no advice in the block."""
+    if "transformers" not in sys.modules:
         yield
         return
+    said = sys.modules["transformers"].utils.logging
     level, bar = said.get_verbosity(), said.is_progress_bar_enabled()
     said.set_verbosity_error()
     said.disable_progress_bar()

@@ -78,6 +78,8 @@ def translated(pair: Pair, compute: str) -> Side:
             inter_threads=1,
             intra_threads=torch.get_num_threads(),
         )
+    if pair.alone:
+        del pair.ours  # its own copy is all that it needs
     prompts = [[f"t{i}" for i in row] for row in prompts_of(pair)]
     new = pair.sizes.new
 

@@ -1,5 +1,6 @@
 """Measure one item: answers, then times and limits in turns, then memory."""
 
+import contextlib
 import gc
 import json
 import math
@@ -42,9 +43,11 @@ def measure(item: Item, how: How, say: Say = lambda line: None) -> dict[str, Any
     """Measure an item; the record says everything, what is absent and why among it."""
     count = item.sizes.threads or how.threads
     clock = "cpu" if count == 1 else "wall"  # waiting threads spin, and that is processor time
-    with threads(count), quiet():
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(threads(count))
         job = item.job(tiny=how.tiny)
         sides, absent = built(job, wanted(item, job, how), say)
+        stack.enter_context(quiet())
         answers, warm = asked(sides)
         kinds = {side.arithmetic for side in sides.values() if side.arithmetic is not None}
         limits = None
