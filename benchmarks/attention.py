@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from speed.live import Live  # beside this file
 from torch import Tensor
-from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo import ops
 
@@ -35,25 +34,6 @@ class Case:
     torchs: Callable[..., Tensor]
     floats: tuple[Tensor, ...]
     backward: bool = True
-
-
-class Live(TorchDispatchMode):
-    """Count the bytes of storages that operations made and that are alive."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sizes: dict[StorageWeakRef, int] = {}
-        self.peak = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        self.sizes = {ref: size for ref, size in self.sizes.items() if not ref.expired()}
-        for x in out if isinstance(out, (tuple, list)) else (out,):
-            if isinstance(x, Tensor):
-                storage = x.untyped_storage()
-                self.sizes[StorageWeakRef(storage)] = storage.nbytes()
-        self.peak = max(self.peak, sum(self.sizes.values()))
-        return out
 
 
 def heads(b: int, t: int, h: int = 12, n: int = 64) -> tuple[Tensor, ...]:
