@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
 
+from zoo.ops._elementary import elementary
 from zoo.ops._function import check_float, differentiable, no_autocast, run, wide
 
 FORMS = ("erf", "tanh", "quick")
@@ -60,6 +61,15 @@ def gelu_backward(dy: Tensor, x: Tensor, form: str) -> Tensor:
     if form == "quick":
         return torch.ops.aten.silu_backward(wide(dy), wide(x) * Q).to(x.dtype)
     return torch.ops.aten.gelu_backward(dy, x, approximate=KERNEL[form])
+
+
+def gelu_backward_(dy: Tensor, x: Tensor, form: str) -> Tensor:
+    """Give dx in the place of dy, where a kernel can; dy is no longer good for anything."""
+    traced = torch.compiler.is_compiling() or elementary(dy)
+    if traced or form == "quick" or not (dy.is_contiguous() and x.is_contiguous()):
+        return gelu_backward(dy, x, form)
+    kernel = torch.ops.aten.gelu_backward.grad_input
+    return kernel(dy, x, approximate=KERNEL[form], grad_input=dy)
 
 
 class Gelu(Function):

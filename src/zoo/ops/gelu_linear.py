@@ -21,7 +21,7 @@ from zoo.ops._function import (
     no_autocast,
     run,
 )
-from zoo.ops.gelu import check_form, gelu_backward, gelu_forward, gelu_jvp
+from zoo.ops.gelu import check_form, gelu_backward_, gelu_forward, gelu_jvp
 from zoo.ops.linear import Grads, check_shapes, linear_backward, linear_forward, linear_jvp
 
 
@@ -39,10 +39,14 @@ def gelu_linear_backward(
     dy: Tensor, h: Tensor, weight: Tensor, form: str, needs: tuple[bool, bool, bool]
 ) -> Grads:
     """Give dh, dW and db, each where it is needed, else None."""
-    a = activated(h, weight, form) if needs[1] else weight.new_empty(()).expand(h.shape)
-    da, dw, db = linear_backward(dy, a, weight, needs)
-    del a
-    return None if da is None else gelu_backward(da.to(h.dtype), h, form), dw, db
+    dh = dw = None
+    if needs[1]:  # first: what is as large as h lives one at a time
+        dw = linear_backward(dy, activated(h, weight, form), weight, (False, True, False))[1]
+    if needs[0]:
+        da = linear_backward(dy, h, weight, (True, False, False))[0]
+        assert da is not None
+        dh = gelu_backward_(da.to(h.dtype), h, form)
+    return dh, dw, linear_backward(dy, h, weight, (False, False, needs[2]))[2]
 
 
 class GeluLinear(Function):
