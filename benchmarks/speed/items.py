@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.speed.costs import importing, loading, picturing, tokenising
+from benchmarks.speed.embedding import embedding
 from benchmarks.speed.families import Sizes
 from benchmarks.speed.generating import generation
 from benchmarks.speed.job import Job
@@ -119,6 +120,14 @@ TABLE = (
         rows=16,
         tokens=512,
         shortest=8,
+    ),
+    Item(
+        "bert-embed-ragged",
+        "forward",
+        "vectors of 32 texts of 8 to 512 tokens by BERT-base, from strings",
+        embedding,
+        Sizes(family="bert", rows=32, tokens=512, shortest=8),
+        ("zoo", "zoo-packed"),
     ),
     passes("vit", "vit-forward-8", "classes of 8 images of 224 by ViT-B/16", rows=8),
     passes("clip", "clip-forward-8", "cosines of 8 images and 8 texts", rows=8, tokens=77),

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # the benchmarks are no package of the wheel
 
 from benchmarks.speed import costs, work  # noqa: E402
+from benchmarks.speed.embedding import embedding  # noqa: E402
 from benchmarks.speed.families import FAMILIES, Pair, Sizes, lengths_of, quiet  # noqa: E402
 from benchmarks.speed.generating import generation  # noqa: E402
 from benchmarks.speed.items import ITEMS, TABLE  # noqa: E402
@@ -25,7 +26,7 @@ from zoo.generate import Sampling, generate  # noqa: E402
 
 # one item of each kind of work; those of a curve differ in size alone
 KINDS = [item for item in TABLE if item.group != "scaling"] + [ITEMS["vit-forward-96px"]]
-COMPUTED = [item for item in KINDS if item.make in (training, forward, generation)]
+COMPUTED = [item for item in KINDS if item.make in (training, forward, generation, embedding)]
 ALIKE = [item for item in COMPUTED if item.sizes.compute == "float32"]
 
 # Hugging Face takes the loss of a language model in float32, whatever the weights are in
