@@ -4,20 +4,24 @@
 
     float32   the same numbers in oneDNN's blocked layout
     float16   w' = w (1 + e), |e| <= 2^-11, or |w' - w| <= 2^-25 below 2^-14; sums are float32
-    int8      w' = s round(w / s), s = max|w| / 127 of each output channel; x is quantised too, by
-              one step for all rows of a call: r = (max(x, 0) - min(x, 0)) / 255
+    int8      w' = s round(w / s), s = max|w| / 127 of each output channel; each row of x is rounded
+              to 255 steps r of its own range (of one row, zero belongs to the range)
 
     float16   |y' - y| <= sum |x| (2^-11 |w| + 2^-25)
-    int8      |y' - y| <= r sum |w'| + s / 2 sum |x|
+    int8      |y' - y| <= r / 2 sum |w'| + s / 2 sum |x|,  r = (max x - min x) / 255;  for one row
+              r sum |w'| + s / 2 sum |x|,  r = (max(x, 0) - min(x, 0)) / 255
 
-both beside the rounding of sums in float32.  The copies are for inference on a CPU: where a
-derivative may be wanted, under a transform, a compiler or autocast, and for other dtypes and
-devices the weight itself is used.  `_version` and the place in memory of a weight tell that it has
-changed; then its copy is made again.  The kernels (oneDNN, FBGEMM: Khudia et al. 2021,
-arXiv:2101.05615) are not of torch's public interface: where one is missing the weight is used.
+beside the rounding of sums in float32.  Rows that are not finite go by the weight itself.
+
+The copies are for inference on a CPU: where a derivative may be wanted, under a transform, a
+compiler or autocast, and for other dtypes and devices the weight itself is used.  `_version` and
+the place in memory of a weight tell that it has changed; then its copy is made again.  The kernels
+(oneDNN; FBGEMM, Khudia et al. 2021, arXiv:2101.05615) are not of torch's public interface: where
+one is missing another is taken.
 """
 
 import functools
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -86,44 +90,62 @@ class HalfObject:
 
 
 class Int8:
-    """int8 in FBGEMM's layout; a product in units of the steps, then the steps."""
+    """int8 in FBGEMM's layout; a product in units of the weight's steps, then the steps."""
 
     def __init__(self, weight: Tensor) -> None:
         self.step = steps(weight)
         whole = (weight / self.step[:, None]).round_().to(torch.int8)
+        self.total = whole.sum(1, dtype=torch.int32)
+        self.sums = self.step * self.total
         self.copy = torch.fbgemm_pack_quantized_matrix(whole)
         self.shape = whole.new_zeros(()).expand_as(whole)  # the kernel asks it for nothing else
-        self.sums = whole.sum(1, dtype=torch.int32)
         self.none = weight.new_zeros(weight.shape[0])
-        self.size = weight.numel() + 12 * weight.shape[0]
-        self.multiply = torch.fbgemm_linear_int8_weight_fp32_activation
+        self.size = weight.numel() + 16 * weight.shape[0]
+        self.multiply: Any = torch.fbgemm_linear_int8_weight_fp32_activation
 
-    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        y: Tensor = self.multiply(x, self.shape, self.copy, self.sums, 1.0, 0, self.none)
+    def product(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """Multiply by the int8 weight; one range is divided for all rows of x."""
+        y: Tensor = self.multiply(x, self.shape, self.copy, self.total, 1.0, 0, self.none)
         return y.mul_(self.step) if bias is None else torch.addcmul(bias, y, self.step)
 
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if x.numel() <= x.shape[-1]:
+            # quantised, a row that is not finite would come out as if it were
+            finite = math.isfinite(x.sum())
+            return self.product(x, bias) if finite else F.linear(x, weight, bias)
+        low, high = x.amin(-1, True), x.amax(-1, True)
+        span = high - low
+        if not math.isfinite(span.sum()):
+            return F.linear(x, weight, bias)
+        span.clamp_min_(torch.finfo(torch.float32).tiny)
+        # every row from 0 to 1, so that none sees the others' range
+        y = self.product((x - low).div_(span), None).mul_(span).addcmul_(low, self.sums)
+        return y if bias is None else y.add_(bias)
 
-class Int8Object:
+
+class Int8Object(Int8):
     """The same behind an object of torch's: it takes the steps in stride, 20 us a call more."""
 
-    def __init__(self, weight: Tensor, coarse: bool = False) -> None:
-        zeros = torch.zeros(weight.shape[0], dtype=torch.int64)
-        whole = torch.quantize_per_channel(weight, steps(weight), zeros, 0, torch.qint8)
-        self.copy = torch.ops.quantized.linear_prepack(whole, None)
-        self.size = weight.numel() + 8 * weight.shape[0]
-        self.multiply = torch.ops.quantized.linear_dynamic.default
-        self.coarse = coarse  # activations of 7 bits
+    coarse = False
 
-    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def __init__(self, weight: Tensor) -> None:
+        step = steps(weight)
+        zeros = torch.zeros(weight.shape[0], dtype=torch.int64)
+        whole = torch.quantize_per_channel(weight, step, zeros, 0, torch.qint8)
+        self.sums = step * whole.int_repr().sum(1, dtype=torch.int32)
+        self.copy = torch.ops.quantized.linear_prepack(whole, None)
+        self.size = weight.numel() + 12 * weight.shape[0]
+        self.multiply = torch.ops.quantized.linear_dynamic.default
+
+    def product(self, x: Tensor, bias: Tensor | None) -> Tensor:
         y: Tensor = self.multiply(x, self.copy, self.coarse)
         return y if bias is None else y.add_(bias)
 
 
 class Int8Coarse(Int8Object):
-    """For CPUs whose int8 sums overflow with activations of 8 bits (before AVX512-VNNI)."""
+    """Of 7 bits, for CPUs whose sums overflow with activations of 8 (before AVX512-VNNI)."""
 
-    def __init__(self, weight: Tensor) -> None:
-        super().__init__(weight, coarse=True)
+    coarse = True
 
 
 # the first that works is taken; the second of int8 for wide outputs, where the steps take a pass
@@ -146,7 +168,7 @@ def works(way: Any) -> bool:
     weight, x = torch.ones(16, 512), torch.ones(FEW, 512)
     x[:, 0] = 0  # a row of int8 has a range to be divided
     try:
-        y = way(weight)(x, weight, None)
+        y = way(weight)(x, 0 * weight, None)
     except (AttributeError, RuntimeError, NotImplementedError):
         return False
     return bool((y - 511).abs().max() < 0.5)
