@@ -21,7 +21,8 @@ class Side:
 
     `answer` gives the numbers that all sides must agree on, from weights that no step has changed;
     `modules` are those whose gradients a measurement of memory starts without. `arithmetic` says
-    which limit holds; None where none is known. A side that is `opaque` computes outside of torch;
+    which limit holds; None where none is known. A side that is `opaque` has its memory counted by
+    nobody: it computes outside of torch, or is compiled (which would run uncompiled while counted);
     for one that is `warm`, the answer is a call and more.
     """
 

@@ -96,9 +96,9 @@ def training(sizes: Sizes, *, alone: bool = False) -> Job:
         if pair.labels is not None:
             batch["labels"] = pair.labels
         loss: Callable[[], Tensor] = lambda: pair.kind.objective(model, batch)  # noqa: E731
-        if mode == "zoo-compiled":
-            loss = torch.compile(loss)
-        return step(model, loss, sizes)
+        made = step(model, torch.compile(loss) if mode == "zoo-compiled" else loss, sizes)
+        made.opaque = mode == "zoo-compiled"
+        return made
 
     def theirs(attention: str) -> Side:
         model = pair.theirs(attention)
@@ -135,7 +135,9 @@ def forward(sizes: Sizes, *, alone: bool = False) -> Job:
     def ours(mode: str) -> Side:
         model = MODES[mode](pair.ours if alone else pair.another().eval())
         computes = STORED.get(mode, sizes.compute)
-        return pass_(model, lambda: kept(model(**pair.batch)), sizes, computes)
+        made = pass_(model, lambda: kept(model(**pair.batch)), sizes, computes)
+        made.opaque = mode == "zoo-compiled"
+        return made
 
     def theirs(attention: str) -> Side:
         model = pair.theirs(attention)

@@ -24,6 +24,13 @@ def chain():
     return ((X + 1) * 2) - 3  # never more than two at once
 
 
+def shrinks():
+    y = X * 2
+    z = y[:1].clone()
+    del y
+    return z + 1  # two of 4 bytes are left
+
+
 def many():
     return [X * factor for factor in range(5)]
 
@@ -40,6 +47,7 @@ WORK = [
     pytest.param(lambda: torch.add(X, 1, out=torch.empty(1000)), 4000, id="into-a-given-tensor"),
     pytest.param(twice_and_drop, 4000, id="the-first-is-gone-before-the-second"),
     pytest.param(chain, 8000, id="a-step-has-input-and-output"),
+    pytest.param(shrinks, 4004, id="the-peak-is-past"),
     pytest.param(many, 20000, id="all-are-kept"),
     pytest.param(split, 4000, id="pieces-share-a-storage"),
     pytest.param(lambda: torch.empty(0), 0, id="nothing"),

@@ -25,15 +25,16 @@ X, W = torch.eye(8), torch.arange(64.0).view(8, 8)
 def multiplying(sizes, *, alone=False):
     """A product by two libraries, of which one is not there, and one that answers wrongly."""
 
-    def side(factor):
-        return Side(lambda: X @ W, lambda: {"output": factor * (X @ W)})
+    def side(factor, kept=1):
+        answer = {"output": factor * (X @ W)}
+        return Side(lambda: [X @ W for _ in range(kept)], lambda: answer)
 
     def absent():
         raise Absent("not installed: pip install fast-product")
 
     sides = {
         "zoo": lambda: side(1.0),
-        "hf": lambda: side(1.0 + 1e-7),
+        "hf": lambda: side(1.0 + 1e-7, kept=2),
         "hf-eager": lambda: side(1.1),
         "nanogpt": absent,
     }
@@ -73,8 +74,14 @@ def test_sides_that_compute_something_else_are_a_fault():
     same, other = measure(TOY, QUICK)["pairs"]
     assert (same["same"], same["fault"]) == (True, False)
     assert (other["same"], other["fault"]) == (False, True)
-    told = faults({"items": [measure(TOY, QUICK)]})
+    assert (same["live"], other["live"]) == (0.5, 1.0)  # theirs kept two products
+    told = faults({"items": [measure(TOY, QUICK), record_of(same | {"same": False})]})
     assert [line.split(" differ")[0] for line in told] == ["toy: zoo and hf-eager"]
+
+
+def record_of(pair):
+    """Give an item with one comparison: other tokens, say, but no number beyond rounding."""
+    return {"item": "other", "pairs": [pair]}
 
 
 def test_more_threads_are_measured_by_the_clock_on_the_wall():

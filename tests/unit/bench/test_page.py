@@ -13,6 +13,7 @@ from benchmarks.speed import machine, table, trend  # noqa: E402
 from benchmarks.speed.stats import summary  # noqa: E402
 
 MIB = 1 << 20
+CLEAR = Path("/proc/self/clear_refs")
 
 
 def side(seconds, **more):
@@ -128,8 +129,9 @@ def test_a_trend_file_grows_by_a_line_a_comparison(tmp_path):
         ([1.2, 1.2], "within noise"),
         ([1.2, 1.3], "faster"),
         ([1.2, 1.3, 1.1], "slower"),
+        ([1.3, 1.2, 1.3], "faster"),
     ],
-    ids=["one-run", "equal", "up", "down-at-last"],
+    ids=["one-run", "equal", "up", "down-at-last", "up-again"],
 )
 def test_the_last_run_is_held_against_the_one_before(ratios, change):
     runs = [line for ratio in ratios for line in trend.lines_of(result(ratio=ratio))]
@@ -169,3 +171,12 @@ def test_the_peak_of_a_process_is_of_what_it_held():
     kept = bytearray(b"x") * (64 * MIB)
     assert machine.peak_rss() >= before + 60 * MIB
     assert len(kept) == 64 * MIB
+
+
+@pytest.mark.skipif(not CLEAR.exists(), reason="needs Linux, which alone forgets a peak")
+def test_a_peak_can_be_forgotten():
+    kept = bytearray(b"x") * (64 * MIB)
+    before = machine.peak_rss()
+    del kept
+    machine.forget_peak()
+    assert machine.peak_rss() <= before - 32 * MIB
