@@ -35,11 +35,11 @@ Part = dict[str, Any]  # what a module holds: asking it by attribute takes longe
 def direct(x: Tensor) -> bool:
     """Tell whether a step on `x` may go directly, as far as its surroundings say."""
     return (
-        x.is_cpu
+        not torch.compiler.is_compiling()
+        and x.is_cpu
         and x.dtype in DTYPES
         and type(x) is Tensor
         and not torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
         and forward_ad._current_level < 0
         and not transformed()
         and autocast_dtype(x) is None

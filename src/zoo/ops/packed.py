@@ -21,8 +21,8 @@ one is missing another is taken.
 """
 
 import functools
-import math
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -31,13 +31,16 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional as F
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from zoo.ops._function import autocast_dtype, derivative_wanted, transformed
 from zoo.ops.linear import linear
 
 FORMS = ("float32", "float16", "int8")
 LARGEST_HALF = 65504.0
+LEAST, MOST = 2.0**-6, 2.0**99  # of a row that the int8 kernel divides itself
 FEW = 4  # rows from which oneDNN's layout is faster than MKL on the plain one
+HOLDERS: "weakref.WeakSet[Packed]" = weakref.WeakSet()  # of something made
 BLOCKED_FOR = 64  # rows: oneDNN's layout for them serves 4 and 512 rows as well
 
 
@@ -109,13 +112,12 @@ class Int8:
         return y.mul_(self.step) if bias is None else torch.addcmul(bias, y, self.step)
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if x.numel() <= x.shape[-1]:
-            # quantised, a row that is not finite would come out as if it were
-            finite = math.isfinite(x.sum())
-            return self.product(x, bias) if finite else F.linear(x, weight, bias)
+        # of one row the kernel finds the range, but it divides no small one and drops a NaN
+        if x.numel() == x.shape[-1] and LEAST < torch.linalg.vector_norm(x, torch.inf) < MOST:
+            return self.product(x, bias)
         low, high = x.amin(-1, True), x.amax(-1, True)
         span = high - low
-        if not math.isfinite(span.sum()):
+        if not span.sum().isfinite():
             return F.linear(x, weight, bias)
         span.clamp_min_(torch.finfo(torch.float32).tiny)
         # every row from 0 to 1, so that none sees the others' range
@@ -242,22 +244,39 @@ class Packed:
         source, version = weight.detach(), weight._version
         product = product_of(weight, self.form)
         self.made = source, version, product
+        watch_optimizers()
+        HOLDERS.add(self)
         return product
+
+
+def forget_stepped(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Forget what was made of an optimizer's parameters: its fused kernels leave no version."""
+    groups = (group["params"] for group in optimizer.param_groups)
+    places = {parameter.data_ptr() for group in groups for parameter in group}
+    for packed in list(HOLDERS):
+        if packed.made is not None and packed.made[0].data_ptr() in places:
+            packed.made = None
+
+
+@functools.cache
+def watch_optimizers() -> None:
+    """Let every optimizer say that it has stepped; once, when there is something to forget."""
+    register_optimizer_step_post_hook(forget_stepped)
 
 
 def plain_wanted(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Tell whether a product must be the weight's own."""
     return (
-        x.dtype is not torch.float32
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or x.dtype is not torch.float32
         or not x.is_cpu
         or x.dim() < 2
         or derivative_wanted((x, weight, bias))
         or type(x) is not Tensor
-        or torch.compiler.is_compiling()
         or forward_ad._current_level >= 0
         or transformed()
         or autocast_dtype(x) is not None
-        or torch._C._get_tracing_state() is not None
     )
 
 
