@@ -1,5 +1,7 @@
 """A compiled model is one graph for batches of every length, and gives what it gives uncompiled."""
 
+import shutil
+
 import pytest
 import torch
 from torch._dynamo.utils import counters
@@ -70,6 +72,15 @@ def graphs(family, head, backend):
 def test_one_graph_serves_all_lengths_and_one_all_padded_batches(family):
     head = MAIN[family]
     assert graphs(family, head, "aot_eager") == 1 + texts(family, head)
+
+
+@pytest.mark.scheduled
+@pytest.mark.skipif(shutil.which("g++") is None, reason="waits for a C++ compiler: apt install g++")
+@pytest.mark.parametrize("family", MAIN)
+def test_one_graph_of_torchs_own_backend_serves_them_too(family, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    head = MAIN[family]
+    assert graphs(family, head, "inductor") == 1 + texts(family, head)
 
 
 @pytest.mark.thinned(4)
