@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from zoo.ops._elementary import mapped, readable
 from zoo.ops._function import wide, wide_dtype
+from zoo.ops._product import multiplies_in, rounded, rounded_bias
 from zoo.ops.cross_entropy import add_up, flat, row_losses, safe, weigh
 
 
@@ -86,8 +87,10 @@ def linear_cross_entropy_forward(
 ) -> tuple[Tensor, ...]:
     """Give the loss and, of dx, dW and dc for dy = 1, those that are needed; else empty tensors."""
     x, labels = flat(x, labels)
-    dtype = wide_dtype(x)
+    dtype, given = wide_dtype(x), x.dtype
     w, at = weigh(labels, ignore, reduction, dtype), safe(labels, ignore)
+    by = multiplies_in(x, min(len(x), rows))
+    x, weight, bias = x.to(by), rounded(weight, x.dtype, by), rounded_bias(bias, x.dtype, by)
     if mapped():
         z = wide(F.linear(x, weight, bias))
         loss = add_up(row_losses(z, at, z.logsumexp(1), smoothing), w)
@@ -96,7 +99,7 @@ def linear_cross_entropy_forward(
     loss = torch.zeros((), dtype=dtype, device=x.device)
     dx, dw, dc = (
         torch.empty(like.shape if like is not None and need else 0, dtype=kind, device=x.device)
-        for like, need, kind in zip((x, weight, bias), needs, (x.dtype, dtype, dtype), strict=True)
+        for like, need, kind in zip((x, weight, bias), needs, (given, dtype, dtype), strict=True)
     )
     if kept is not None:
         dx.zero_()
@@ -114,7 +117,7 @@ def linear_cross_entropy_forward(
         if needs[0] or needs[1]:
             g, ws = narrow(g, room), ws[:, None]
         if needs[0]:
-            dx[part] = (torch.mm(g, weight) * ws).to(x.dtype)
+            dx[part] = (torch.mm(g, weight) * ws).to(given)
         if needs[1]:
             xs = (xs * ws).to(x.dtype)
             add_product_(dw, g.T, xs, first=start == 0)

@@ -9,30 +9,22 @@ backward makes it again: a pass over h, beside a product.
 
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import Function
 
-from zoo.ops._function import (
-    autocast_dtype,
-    check_float,
-    check_same_dtype,
-    lowered,
-    no_autocast,
-    run,
-)
+from zoo.ops._function import check_float, no_autocast, run
+from zoo.ops._product import cast, check_fits, masters
 from zoo.ops.gelu import check_form, gelu_backward_, gelu_forward, gelu_jvp
 from zoo.ops.linear import Grads, check_shapes, linear_backward, linear_forward, linear_jvp
 
 
-def activated(h: Tensor, weight: Tensor, form: str) -> Tensor:
-    """Give a, as the product wants it."""
-    return gelu_forward(h, form).to(weight.dtype)
-
-
-def gelu_linear_forward(h: Tensor, weight: Tensor, bias: Tensor | None, form: str) -> Tensor:
-    """Give gelu(h) W^T + b."""
-    return linear_forward(activated(h, weight, form), weight, bias)
+def gelu_linear_forward(
+    h: Tensor, weight: Tensor, bias: Tensor | None, form: str, dtype: torch.dtype
+) -> Tensor:
+    """Give gelu(h) W^T + b, in products of `dtype`."""
+    return linear_forward(gelu_forward(h, form).to(dtype), weight, bias)
 
 
 def gelu_linear_backward(
@@ -41,7 +33,9 @@ def gelu_linear_backward(
     """Give dh, dW and db, each where it is needed, else None."""
     dh = dw = None
     if needs[1]:  # first: what is as large as h lives one at a time
-        dw = linear_backward(dy, activated(h, weight, form), weight, (False, True, False))[1]
+        a = gelu_forward(h, form).to(dy.dtype)
+        dw = linear_backward(dy, a, weight, (False, True, False))[1]
+        del a
     if needs[0]:
         da = linear_backward(dy, h, weight, (True, False, False))[0]
         assert da is not None
@@ -53,12 +47,14 @@ class GeluLinear(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(h: Tensor, weight: Tensor, bias: Tensor | None, form: str) -> Tensor:
-        return gelu_linear_forward(h, weight, bias, form)
+    def forward(
+        h: Tensor, weight: Tensor, bias: Tensor | None, form: str, dtype: torch.dtype
+    ) -> Tensor:
+        return gelu_linear_forward(h, weight, bias, form, dtype)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-        h, weight, _, ctx.form = inputs
+        h, weight, _, ctx.form, ctx.dtype = inputs
         ctx.save_for_backward(h, weight)
         ctx.save_for_forward(h, weight)
 
@@ -67,13 +63,13 @@ class GeluLinear(Function):
         h, weight = ctx.saved_tensors
         with no_autocast(dy):
             grads = gelu_linear_backward(dy, h, weight, ctx.form, ctx.needs_input_grad[:3])
-        return *grads, None
+        return *grads, None, None
 
     @staticmethod
-    def tangent(ctx: Any, t: Tensor, tweight: Tensor, tbias: Tensor | None, _: None) -> Any:
+    def tangent(ctx: Any, t: Tensor, tweight: Tensor, tbias: Tensor | None, *_: None) -> Any:
         h, weight = ctx.saved_tensors
-        ta = gelu_jvp(h, t, ctx.form).to(weight.dtype)
-        return linear_jvp(activated(h, weight, ctx.form), weight, ta, tweight, tbias)
+        a, ta = gelu_forward(h, ctx.form), gelu_jvp(h, t, ctx.form)
+        return linear_jvp(a.to(ctx.dtype), weight, ta.to(ctx.dtype), tweight, tbias)
 
 
 def gelu_linear(
@@ -90,9 +86,7 @@ def gelu_linear(
     check_float("gelu_linear", h=h, weight=weight, bias=bias)
     check_form("gelu_linear", form)
     check_shapes(h, weight, bias, op="gelu_linear", name="h")
-    casts = autocast_dtype(h) is not None
-    _, weight, bias = lowered(h, weight, bias)
-    check_same_dtype("gelu_linear", weight=weight, bias=bias)
-    if not casts:
-        check_same_dtype("gelu_linear", h=h, weight=weight)
-    return run(GeluLinear, h, weight, bias, form)
+    given = cast(h)  # gelu(h) is cast, not h
+    weight, bias = masters(given, weight, bias)
+    check_fits("gelu_linear", h=given, weight=weight, bias=bias)
+    return run(GeluLinear, h, weight, bias, form, given.dtype)

@@ -9,21 +9,20 @@ pass over x that costs little beside the products.
 
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import Function
 
 from zoo.ops._function import (
-    autocast_dtype,
     check_float,
-    check_same_dtype,
     differentiable,
-    lowered,
     no_autocast,
     raised,
     run,
     wide,
 )
+from zoo.ops._product import cast, check_fits, masters
 from zoo.ops.layer_norm import (
     check_eps,
     layer_norm_backward,
@@ -49,10 +48,12 @@ def normed(x: Tensor, norm: Norm) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     return n, (mean, r)
 
 
-def layer_norm_linear_forward(x: Tensor, norm: Norm, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Give layer_norm(x) W^T + c."""
+def layer_norm_linear_forward(
+    x: Tensor, norm: Norm, weight: Tensor, bias: Tensor | None, dtype: torch.dtype
+) -> Tensor:
+    """Give layer_norm(x) W^T + c, in products of `dtype`."""
     n = layer_norm_forward(x, *norm)[0]
-    return linear_forward(n.to(weight.dtype), weight, bias)
+    return linear_forward(n.to(dtype), weight, bias)
 
 
 def layer_norm_linear_backward(
@@ -61,9 +62,7 @@ def layer_norm_linear_backward(
     """Give dx, dw, db, dW and dc, each where it is needed, else None."""
     n, statistics = normed(x, norm)
     below = needs[0] or needs[1] or needs[2]
-    dn, dweight, dbias = linear_backward(
-        dy, n.to(weight.dtype), weight, (below, needs[3], needs[4])
-    )
+    dn, dweight, dbias = linear_backward(dy, n.to(dy.dtype), weight, (below, needs[3], needs[4]))
     del n
     if dn is None:
         return None, None, None, dweight, dbias
@@ -79,13 +78,19 @@ class LayerNormLinear(Function):
 
     @staticmethod
     def forward(
-        x: Tensor, scale: Tensor, shift: Tensor, eps: float, weight: Tensor, bias: Tensor | None
+        x: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        eps: float,
+        weight: Tensor,
+        bias: Tensor | None,
+        dtype: torch.dtype,
     ) -> Tensor:
-        return layer_norm_linear_forward(x, (scale, shift, eps), weight, bias)
+        return layer_norm_linear_forward(x, (scale, shift, eps), weight, bias, dtype)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-        x, scale, shift, ctx.eps, weight, _ = inputs
+        x, scale, shift, ctx.eps, weight, _, ctx.dtype = inputs
         ctx.save_for_backward(x, scale, shift, weight)
         ctx.save_for_forward(x, scale, shift, weight)
 
@@ -95,17 +100,17 @@ class LayerNormLinear(Function):
         needs = (*ctx.needs_input_grad[:3], *ctx.needs_input_grad[4:6])
         with no_autocast(dy):
             grads = layer_norm_linear_backward(dy, x, (scale, shift, ctx.eps), weight, needs)
-        return *grads[:3], None, *grads[3:]
+        return *grads[:3], None, *grads[3:], None
 
     @staticmethod
     def tangent(
-        ctx: Any, t: Tensor, tscale: Tensor, tshift: Tensor, _: None, tweight: Tensor, tbias: Any
+        ctx: Any, t: Tensor, tscale: Tensor, tshift: Tensor, _: Any, tweight: Tensor, *rest: Any
     ) -> Any:
         x, scale, shift, weight = ctx.saved_tensors
-        tn = layer_norm_jvp(x, scale, ctx.eps, t, tscale, tshift).to(weight.dtype)
+        tn = layer_norm_jvp(x, scale, ctx.eps, t, tscale, tshift).to(ctx.dtype)
         xhat = standardised(wide(x), ctx.eps)[0]
-        n = (xhat * scale + shift).to(x.dtype).to(weight.dtype)
-        return linear_jvp(n, weight, tn, tweight, tbias)
+        n = (xhat * scale + shift).to(x.dtype).to(ctx.dtype)
+        return linear_jvp(n, weight, tn, tweight, rest[0])
 
 
 def layer_norm_linear(
@@ -127,9 +132,7 @@ def layer_norm_linear(
     check_norm(x, scale, shift, op=op, names=("scale", "shift"))
     check_linear(x, weight, bias, op=op)
     check_eps(op, eps)
-    casts = autocast_dtype(x) is not None
-    _, weight, bias = lowered(x, weight, bias)
-    check_same_dtype(op, weight=weight, bias=bias)
-    if not casts:
-        check_same_dtype(op, x=x, weight=weight)
-    return run(LayerNormLinear, raised(x), scale, shift, eps, weight, bias)
+    given = cast(x)  # what the norm gives is cast, not x
+    weight, bias = masters(given, weight, bias)
+    check_fits(op, x=given, weight=weight, bias=bias)
+    return run(LayerNormLinear, raised(x), scale, shift, eps, weight, bias, given.dtype)

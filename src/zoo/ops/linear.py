@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
 
-from zoo.ops._function import check_float, check_same_dtype, lowered, no_autocast, run
+from zoo.ops._function import check_float, lowered, no_autocast, run
+from zoo.ops._product import check_fits, masters, multiplies_in, rounded, rounded_bias
 
 Grads = tuple[Tensor | None, Tensor | None, Tensor | None]
 
@@ -26,21 +27,28 @@ def rows(x: Tensor) -> Tensor:
 
 
 def linear_forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Give x W^T + b."""
-    return F.linear(x, weight, bias)
+    """Give x W^T + b in the dtype of x, to which wider weights are rounded."""
+    by = multiplies_in(x, math.prod(x.shape[:-1]))
+    if by == x.dtype == weight.dtype:
+        return F.linear(x, weight, bias)
+    weight, bias = rounded(weight, x.dtype, by), rounded_bias(bias, x.dtype, by)
+    return F.linear(x.to(by), weight, bias).to(x.dtype)
 
 
 def linear_backward(dy: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool, bool]) -> Grads:
-    """Give dx, dW and db, each where it is needed, else None."""
+    """Give dx, dW and db, each where it is needed, else None; dW and db in the weight's dtype."""
     dx = dw = db = None
     flat = rows(dy)
+    by = multiplies_in(flat, flat.shape[0])
+    wider = flat.to(by)
     if needs[0]:
-        dx = (flat @ weight).view(x.shape)
+        dx = (wider @ rounded(weight, dy.dtype, by)).to(dy.dtype).view(x.shape)
     if needs[1]:
-        dw = flat.mT @ rows(x)
+        dw = (wider.mT @ rows(x).to(by)).to(weight.dtype)
     if needs[2]:
         # a product with ones is faster than flat.sum(0), and sums in float32 at least
-        db = torch.ones(flat.shape[0], dtype=flat.dtype, device=flat.device) @ flat
+        db = torch.ones(flat.shape[0], dtype=by, device=flat.device) @ wider
+        db = db.to(weight.dtype)
     return dx, dw, db
 
 
@@ -48,7 +56,8 @@ def linear_jvp(
     x: Tensor, weight: Tensor, tx: Tensor, tweight: Tensor, tbias: Tensor | None
 ) -> Tensor:
     """Give the tangent of the output, by the product rule."""
-    return F.linear(tx, weight) + F.linear(x, tweight, tbias)
+    tbias = None if tbias is None else tbias.to(x.dtype)
+    return F.linear(tx, weight.to(x.dtype)) + F.linear(x, tweight.to(x.dtype), tbias)
 
 
 class Linear(Function):
@@ -99,6 +108,7 @@ def linear(
     """
     check_float("linear", x=x, weight=weight, bias=bias)
     check_shapes(x, weight, bias)
-    x, weight, bias = lowered(x, weight, bias)
-    check_same_dtype("linear", x=x, weight=weight, bias=bias)
+    (x,) = lowered(x)
+    weight, bias = masters(x, weight, bias)
+    check_fits("linear", x=x, weight=weight, bias=bias)
     return run(Linear, x, weight, bias)

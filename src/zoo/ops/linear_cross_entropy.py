@@ -19,7 +19,6 @@ from torch.nn import functional as F
 from zoo.ops._elementary import elementary, mapped
 from zoo.ops._function import (
     check_float,
-    check_same_dtype,
     lowered,
     no_autocast,
     run,
@@ -27,6 +26,7 @@ from zoo.ops._function import (
     wide_dtype,
 )
 from zoo.ops._loss_chunks import linear_cross_entropy_forward, opaque
+from zoo.ops._product import check_fits, masters, rounded, rounded_bias
 from zoo.ops.cross_entropy import (
     IGNORE,
     check_labels,
@@ -54,11 +54,13 @@ def dense_backward(
     """Give dx, dW, dc in elementary operations, with all the logits."""
     shape, (x, labels) = x.shape, flat(x, labels)
     dtype = wide_dtype(x)
-    z = wide(F.linear(x, weight, bias))
+    low = rounded(weight, x.dtype, x.dtype)
+    z = wide(F.linear(x, low, rounded_bias(bias, x.dtype, x.dtype)))
     w = weigh(labels, ignore, reduction, dtype).unsqueeze(1)
     g = residual(z, safe(labels, ignore), smoothing) * (w * dy)
-    dx, dw = torch.matmul(g, wide(weight)), torch.matmul(g.mT, wide(x))
-    return dx.to(x.dtype).reshape(shape), dw.to(x.dtype), g.sum(0).to(x.dtype)
+    dx, dw = torch.matmul(g, wide(low)), torch.matmul(g.mT, wide(x))
+    dc = g.sum(0).to(weight.dtype)
+    return dx.to(x.dtype).reshape(shape), dw.to(weight.dtype), dc
 
 
 def linear_cross_entropy_backward(
@@ -80,7 +82,8 @@ def linear_cross_entropy_backward(
     else:
         if not formed:
             formed = linear_cross_entropy_forward(x, weight, labels, bias, needs, *options)[1:]
-        dx, dw, dc = (scale_(g, dy).to(x.dtype) for g in formed)
+        kinds = x.dtype, weight.dtype, weight.dtype
+        dx, dw, dc = (scale_(g, dy).to(kind) for g, kind in zip(formed, kinds, strict=True))
         dx = dx.reshape(x.shape) if needs[0] else dx
     return tuple(g if need else None for g, need in zip((dx, dw, dc), needs, strict=True))
 
@@ -106,11 +109,12 @@ def linear_cross_entropy_jvp(
     if tx is not None:
         tx = flat(tx, labels)[0]
     x, labels = flat(x, labels)
-    z = wide(F.linear(x, weight, bias))
+    low = rounded(weight, x.dtype, x.dtype)
+    z = wide(F.linear(x, low, rounded_bias(bias, x.dtype, x.dtype)))
     w = weigh(labels, ignore, reduction, z.dtype).unsqueeze(1)
     change = torch.zeros_like(z)
     if tx is not None:
-        change = change + F.linear(wide(tx), wide(weight))
+        change = change + F.linear(wide(tx), wide(low))
     if tw is not None:
         change = change + F.linear(wide(x), wide(tw))
     if tc is not None:
@@ -203,8 +207,9 @@ def chunked(
     op = "linear_cross_entropy"
     check_float(op, x=x, weight=weight, bias=bias)
     check_options(op, smoothing, reduction)
-    x, weight, bias = lowered(x, weight, bias)
-    check_same_dtype(op, x=x, weight=weight, bias=bias)
+    (x,) = lowered(x)
+    weight, bias = masters(x, weight, bias)
+    check_fits(op, x=x, weight=weight, bias=bias)
     if weight.ndim != 2 or weight.shape[1] != x.shape[-1]:
         shapes = f"{tuple(x.shape)} and weight {tuple(weight.shape)}"
         raise ValueError(f"{op}: x {shapes} do not fit; give (..., d) and (v, d)")

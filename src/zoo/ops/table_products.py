@@ -43,7 +43,7 @@ def gelu_linear_errors() -> Iterator[Refusal]:
     yield Refusal("bias", (h, w, b[:1]), {}, ValueError, match)
     match = "^gelu_linear: h torch.float64, weight torch.float32 differ; cast them to one dtype$"
     yield Refusal("dtypes", (h, w.float()), {}, TypeError, match)
-    match = "^gelu_linear: weight torch.float64, bias torch.float16 differ"
+    match = "^gelu_linear: h torch.float64, weight torch.float64, bias torch.float16 differ"
     yield Refusal("bias-dtype", (h, w, b.half()), {}, TypeError, match)
     yield Refusal("ids", (h.long(), w), {}, TypeError, "^gelu_linear: h is torch.int64; .*h.float")
     yield Refusal("int-w", (h, w.long()), {}, TypeError, "^gelu_linear: weight is torch.int64; ")
@@ -95,7 +95,7 @@ def layer_norm_linear_errors() -> Iterator[Refusal]:
     yield Refusal("eps", (x, s, s, w, b, -1e-5), {}, ValueError, f"^{op}: eps -1e-05 is below 0")
     match = f"^{op}: x torch.float64, weight torch.float32 differ; cast them to one dtype$"
     yield Refusal("dtypes", (x, s, s, w.float()), {}, TypeError, match)
-    match = f"^{op}: weight torch.float64, bias torch.float16 differ"
+    match = f"^{op}: x torch.float64, weight torch.float64, bias torch.float16 differ"
     yield Refusal("bias-dtype", (x, s, s, w, b.half()), {}, TypeError, match)
     for name, i in (("x", 0), ("scale", 1), ("shift", 2), ("weight", 3), ("bias", 4)):
         args = [x, s, s, w, b]
