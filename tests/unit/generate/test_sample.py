@@ -160,3 +160,48 @@ def test_each_row_draws_from_its_own_generator():
     ]
     assert first.dtype == torch.float64
     assert first.min() >= 0 and first.max() < 1
+
+
+PLACES = {  # of the largest logits of a row of 200: blocks of 64, and 8 behind them
+    "alone": [70],
+    "two in a block": [70, 71],
+    "in two blocks": [63, 64],
+    "at the ends": [0, 199],
+    "behind the blocks": [192],
+    "the last": [199],
+    "in a block and behind": [130, 195],
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", PLACES)
+def test_greedy_takes_the_first_of_the_largest_of_long_rows(name, dtype):
+    logits = torch.randn(3, 200, generator=torch.Generator().manual_seed(0)).to(dtype)
+    logits[1, PLACES[name]] = 9.0
+    logits[2] = -torch.inf  # as where a filter left nothing else
+    logits[2, PLACES[name]] = -3.0
+    expected = [logits[0].double().argmax().item(), PLACES[name][0], PLACES[name][0]]
+    assert sample.greedy(logits).tolist() == expected
+    assert sample.greedy(logits[:, :192]).tolist()[0] == logits[0, :192].double().argmax().item()
+
+
+@pytest.mark.parametrize("vocab", [2, 97, 5000])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_log_probabilities_are_those_of_float64(dtype, scale, vocab):
+    """Of float32 within (log v + 5) 2^-24, a few roundings of sums, and one of a difference."""
+    drawn = torch.randn(4, vocab, generator=torch.Generator().manual_seed(1))
+    logits = (scale * drawn).to(dtype)
+    tokens = torch.tensor([0, 1, vocab - 1, int(logits[3].argmax())])
+    exact = logits.double().log_softmax(-1).gather(-1, tokens[:, None]).squeeze(-1)
+    given = sample.logprobs(logits, tokens)
+    unit = 2.0**-53 if dtype == torch.float64 else 2.0**-24
+    assert given.dtype == torch.float64
+    bound = unit * (math.log(vocab) + 5 + math.log2(vocab) + exact.abs())
+    assert bool(((given - exact).abs() <= bound).all())
+
+
+def test_a_log_probability_of_huge_logits_is_finite():
+    logits = torch.tensor([[1e30, -1e30, 3e38], [500.0, 500.0, -500.0]])
+    given = sample.logprobs(logits, torch.tensor([2, 0]))
+    assert given.tolist() == [0.0, pytest.approx(-math.log(2), abs=1e-7)]
