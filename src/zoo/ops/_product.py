@@ -9,7 +9,6 @@ out gives what a bfloat16 kernel with float32 sums gives. Many x86 CPUs do that 
 twice as fast in bfloat16.
 """
 
-import functools
 import platform
 from pathlib import Path
 
@@ -30,7 +29,6 @@ def amd() -> bool:
         return "AuthenticAMD" in platform.processor()
 
 
-@functools.cache
 def slow_bfloat16() -> bool:
     """Tell whether this CPU multiplies bfloat16 matrices slower than float32 ones."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
@@ -40,9 +38,12 @@ def slow_bfloat16() -> bool:
     return not (torch.cpu._is_avx512_bf16_supported() and amd())
 
 
+SLOW_BFLOAT16 = slow_bfloat16()
+
+
 def multiplies_in(x: Tensor, rows: int) -> torch.dtype:
     """Give the dtype in which products of so many rows of `x` are made."""
-    if x.dtype != torch.bfloat16 or x.device.type != "cpu" or not slow_bfloat16():
+    if x.dtype != torch.bfloat16 or x.device.type != "cpu" or not SLOW_BFLOAT16:
         return x.dtype
     # a compiled graph serves all numbers of rows
     return torch.float32 if torch.compiler.is_compiling() or rows >= ROWS else x.dtype
