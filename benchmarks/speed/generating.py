@@ -54,7 +54,7 @@ def theirs(pair: Pair) -> Side:
     mask = torch.ones_like(ids)
 
     def call() -> torch.Tensor:
-        found = model.generate(ids, attention_mask=mask, max_new_tokens=new, min_new_tokens=new)
+        found = model.generate(ids, attention_mask=mask, max_new_tokens=new)
         return found[:, ids.shape[1] :]
 
     def answer() -> Answer:

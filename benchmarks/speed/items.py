@@ -124,9 +124,9 @@ TABLE = (
     Item(
         "bert-embed-ragged",
         "forward",
-        "vectors of 32 texts of 8 to 512 tokens by BERT-base, from strings",
+        "vectors of 16 texts of 8 to 512 tokens by BERT-base, from strings",
         embedding,
-        Sizes(family="bert", rows=32, tokens=512, shortest=8),
+        Sizes(family="bert", rows=16, tokens=512, shortest=8),
         ("zoo", "zoo-packed"),
     ),
     passes("vit", "vit-forward-8", "classes of 8 images of 224 by ViT-B/16", rows=8),

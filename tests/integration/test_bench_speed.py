@@ -74,14 +74,14 @@ def test_the_other_peers_of_a_training_step_take_the_same_step(attention):
 
 @pytest.mark.parametrize("family", ["gpt2", "bert", "vit", "clip"])
 def test_onnxruntime_gives_the_same_numbers(family):
-    pytest.importorskip("onnxruntime", reason="a peer that is not installed")
+    pytest.importorskip("onnxruntime", reason="waits for onnxruntime: pip install -e .[bench]")
     job = forward(Sizes(family=family, rows=2, tokens=24 if family != "vit" else 0).small())
     one, other = (job.sides[name]().answer() for name in ("zoo", "onnxruntime"))
     assert difference(one, other) < job.bound("float32")
 
 
 def test_ctranslate2_writes_the_same_tokens():
-    pytest.importorskip("ctranslate2", reason="a peer that is not installed")
+    pytest.importorskip("ctranslate2", reason="waits for ctranslate2: pip install -e .[bench]")
     job = generation(ITEMS["gpt2-generate-8"].sizes.small())
     one, other = (job.sides[name]().answer()["tokens"] for name in ("zoo", "ctranslate2"))
     assert torch.equal(one, other)

@@ -11,10 +11,12 @@ ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT))  # the benchmarks are no package of the wheel
 
 from benchmarks.speed import job as jobs  # noqa: E402
+from benchmarks.speed.clock import Took  # noqa: E402
 from benchmarks.speed.families import Sizes  # noqa: E402
 from benchmarks.speed.items import GROUPS, ITEMS, TABLE, Item, chosen  # noqa: E402
 from benchmarks.speed.job import Absent, Job, Side, bound_of, difference, need  # noqa: E402
-from benchmarks.speed.measure import How, agreement, measure  # noqa: E402
+from benchmarks.speed.limits import Gauge, Limits  # noqa: E402
+from benchmarks.speed.measure import How, agreement, best, measure  # noqa: E402
 from benchmarks.speed.models import MODES  # noqa: E402
 from benchmarks.speed.run import PEERS, check, faults  # noqa: E402
 from benchmarks.speed.work import Phase, Product  # noqa: E402
@@ -60,6 +62,21 @@ def test_a_record_tells_everything_of_an_item():
         ("zoo", "hf"),
         ("zoo", "hf-eager"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [
+        pytest.param({"bfloat16": 2.0, "float32": 1.0}, 2.0, id="half-the-bits-are-faster"),
+        pytest.param({"bfloat16": 1.0, "float32": 2.0}, 2.0, id="half-the-bits-are-emulated"),
+        pytest.param({"float32": 2.0}, 2.0, id="torch-has-no-such-kernel"),
+    ],
+)
+def test_nobody_need_compute_in_what_is_slower_than_float32(rates, expected):
+    limits = Limits((), set(), memory=1 << 16)
+    for name, rate in rates.items():
+        limits.products[name] = [Gauge(rate, "", torch.empty, [Took(1.0, 1.0)])]
+    assert best(limits, "bfloat16", "cpu") == expected
 
 
 def test_a_ratio_is_of_the_same_rounds():
