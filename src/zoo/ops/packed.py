@@ -39,9 +39,10 @@ from zoo.ops.linear import linear
 FORMS = ("float32", "float16", "int8")
 LARGEST_HALF = 65504.0
 LEAST, MOST = 2.0**-6, 2.0**99  # of a row that the int8 kernel divides itself
-FEW = 4  # rows from which oneDNN's layout is faster than MKL on the plain one
+FEW, MANY = 4, 384  # rows between which oneDNN's layout is faster than MKL on the plain one
+SOME = 96  # rows up to which float16 is
 HOLDERS: "weakref.WeakSet[Packed]" = weakref.WeakSet()  # of something made
-BLOCKED_FOR = 64  # rows: oneDNN's layout for them serves 4 and 512 rows as well
+BLOCKED_FOR = 16  # rows: oneDNN's layout for them serves all of those
 
 
 class Product(Protocol):
@@ -53,7 +54,7 @@ class Product(Protocol):
 
 
 class Blocked:
-    """float32 in oneDNN's layout; few rows are bound by memory, which MKL reads as fast."""
+    """float32 in oneDNN's layout, for some rows; few are bound by memory, many by arithmetic."""
 
     def __init__(self, weight: Tensor) -> None:
         self.copy = torch.ops.mkldnn._reorder_linear_weight(weight, BLOCKED_FOR)
@@ -61,13 +62,13 @@ class Blocked:
         self.multiply = torch.ops.mkldnn._linear_pointwise.default
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if x.numel() < FEW * x.shape[-1]:
+        if not FEW * x.shape[-1] <= x.numel() < MANY * x.shape[-1]:
             return F.linear(x, weight, bias)
         return self.multiply(x, self.copy, bias, "none", [], "")
 
 
 class Half:
-    """float16 in FBGEMM's layout."""
+    """float16 in FBGEMM's layout; of many rows the weight itself is faster."""
 
     def __init__(self, weight: Tensor) -> None:
         self.copy = torch.fbgemm_pack_gemm_matrix_fp16(weight)
@@ -75,6 +76,8 @@ class Half:
         self.multiply = torch.fbgemm_linear_fp16_weight_fp32_activation
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if x.numel() >= SOME * x.shape[-1]:
+            return F.linear(x, weight, bias)
         y: Tensor = self.multiply(x, self.copy, bias)
         return y
 
@@ -88,6 +91,8 @@ class HalfObject:
         self.multiply = torch.ops.quantized.linear_dynamic_fp16.default
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if x.numel() >= SOME * x.shape[-1]:
+            return F.linear(x, weight, bias)
         y: Tensor = self.multiply(x, self.copy)
         return y if bias is None else y.add_(bias)
 
@@ -106,23 +111,31 @@ class Int8:
         self.size = weight.numel() + 16 * weight.shape[0]
         self.multiply: Any = torch.fbgemm_linear_int8_weight_fp32_activation
 
-    def product(self, x: Tensor, bias: Tensor | None) -> Tensor:
+    def product(self, x: Tensor) -> Tensor:
         """Multiply by the int8 weight; one range is divided for all rows of x."""
         y: Tensor = self.multiply(x, self.shape, self.copy, self.total, 1.0, 0, self.none)
+        return y
+
+    def one(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        y = self.product(x)
         return y.mul_(self.step) if bias is None else torch.addcmul(bias, y, self.step)
+
+    def add(self, to: Tensor, y: Tensor, span: Tensor) -> Tensor:
+        return to.addcmul_(y.mul_(span), self.step)
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         # of one row the kernel finds the range, but it divides no small one and drops a NaN
         if x.numel() == x.shape[-1] and LEAST < torch.linalg.vector_norm(x, torch.inf) < MOST:
-            return self.product(x, bias)
+            return self.one(x, bias)
         low, high = x.amin(-1, True), x.amax(-1, True)
         span = high - low
         if not span.sum().isfinite():
             return F.linear(x, weight, bias)
         span.clamp_min_(torch.finfo(torch.float32).tiny)
         # every row from 0 to 1, so that none sees the others' range
-        y = self.product((x - low).div_(span), None).mul_(span).addcmul_(low, self.sums)
-        return y if bias is None else y.add_(bias)
+        y = self.product((x - low).div_(span))
+        lowest = low * self.sums if bias is None else torch.addcmul(bias, low, self.sums)
+        return self.add(lowest, y, span)
 
 
 class Int8Object(Int8):
@@ -139,9 +152,16 @@ class Int8Object(Int8):
         self.size = weight.numel() + 12 * weight.shape[0]
         self.multiply = torch.ops.quantized.linear_dynamic.default
 
-    def product(self, x: Tensor, bias: Tensor | None) -> Tensor:
+    def product(self, x: Tensor) -> Tensor:
         y: Tensor = self.multiply(x, self.copy, self.coarse)
+        return y
+
+    def one(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        y = self.product(x)
         return y if bias is None else y.add_(bias)
+
+    def add(self, to: Tensor, y: Tensor, span: Tensor) -> Tensor:
+        return to.addcmul_(y, span)
 
 
 class Int8Coarse(Int8Object):

@@ -109,7 +109,7 @@ def test_a_product_is_as_near_as_its_form_allows(form, way, rows, bias):
 @pytest.mark.parametrize(("form", "way"), WAYS_OF, ids=NAMED)
 def test_the_bound_is_no_wider_than_it_must_be(form, way):
     """Weights of another form would be seen: what is computed comes near to what is allowed."""
-    weight, x = drawn(40, 24, seed=3), drawn(300, 24, seed=4)
+    weight, x = drawn(40, 24, seed=3), drawn(95, 24, seed=4)
     y = quietly(lambda: way(weight))(x, weight, None).double()
     used = (y - x.double() @ weight.double().mT).abs() / bound_of(x, weight, None, way, form)
     assert 0.02 < float(used.max()) <= 1
@@ -128,6 +128,29 @@ def test_wide_outputs_of_int8_take_the_way_without_a_pass_of_steps(form):
     way = type(product_of(torch.ones(packing.WIDE, 2), form))
     assert way is (packing.Int8Object if form == "int8" else WAYS[form][0])
     assert type(product_of(torch.ones(packing.WIDE - 1, 2), form)) is WAYS[form][0]
+
+
+@pytest.mark.parametrize(
+    ("way", "rows", "copied"),
+    [
+        (packing.Blocked, 3, False),
+        (packing.Blocked, 4, True),
+        (packing.Blocked, 383, True),
+        (packing.Blocked, 384, False),
+        (packing.Half, 1, True),
+        (packing.Half, 95, True),
+        (packing.Half, 96, False),
+        (packing.HalfObject, 95, True),
+        (packing.HalfObject, 96, False),
+        (packing.Int8, 1, True),
+        (packing.Int8, 2000, True),
+    ],
+)
+def test_copies_are_used_for_as_many_rows_as_they_are_faster_for(way, rows, copied):
+    weight, x = drawn(5, 8), drawn(rows, 2, 8)[:, 0]
+    y = quietly(lambda: way(weight))(x, 3 * weight, None)  # told apart by another weight
+    assert torch.allclose(y, x @ weight.mT if copied else 3 * x @ weight.mT, atol=0.2)
+    assert not torch.allclose(y, 3 * x @ weight.mT if copied else x @ weight.mT, atol=0.2)
 
 
 @pytest.mark.parametrize(("form", "way"), WAYS_OF, ids=NAMED)
