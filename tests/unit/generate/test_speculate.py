@@ -105,6 +105,19 @@ def test_what_streams_with_a_draft_is_what_is_generated_without(draft, temperatu
     assert "".join(stream(SPEAKER, prompt, options, TOKENIZER, draft=guess)) == plain.text
 
 
+def test_a_stream_takes_fewer_steps_with_a_draft_and_refuses_a_wrong_one_when_called():
+    reads = []
+    model = stress_model(vocab=TOKENIZER.vocab_size, context=40, depth=1)
+    model.norm.register_forward_hook(lambda *_: reads.append(1))
+    options = Sampling(max_new_tokens=12)
+    for draft, steps in ((None, 12), (SPEAKER, 4)):  # with one: 2, 3, 5 and 2 tokens
+        reads.clear()
+        list(stream(model, "the", options, TOKENIZER, draft=draft))
+        assert len(reads) == steps
+    with pytest.raises(ValueError, match="the draft has a vocabulary of 11 tokens"):
+        stream(model, "the", options, TOKENIZER, draft=MODEL)
+
+
 @pytest.mark.parametrize(
     ("options", "text", "tokens", "finish"),
     [
