@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 FEWEST, MOST = 256, 1024  # rows that a rate is measured at: fewer would measure reading
 LONGEST = 4096  # of the other sides
+TICK = 1e-9  # seconds: less than any clock tells
 SHAPES = 4  # that a rate is measured at
 MEMORY = 1 << 28  # bytes that are read: more than a cache holds
 
@@ -109,7 +110,8 @@ class Gauge:
     samples: list[Took]
 
     def rate(self, clock: str) -> float:
-        return self.amount / statistics.median(getattr(s, clock) for s in self.samples)
+        seconds = statistics.median(getattr(s, clock) for s in self.samples)
+        return self.amount / max(seconds, TICK)
 
 
 class Limits:

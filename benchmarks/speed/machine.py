@@ -1,5 +1,6 @@
 """What a figure was measured on: processor, threads, versions, commit, load."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -84,10 +85,9 @@ def warning(threads: int) -> str | None:
 
 
 def forget_peak() -> None:
-    """Let `peak_rss` count from what is resident now, where the system can (Linux)."""
-    file = Path("/proc/self/clear_refs")
-    if file.exists():
-        file.write_text("5")
+    """Let `peak_rss` count from what is resident now, where the system can and may (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_rss() -> int:
