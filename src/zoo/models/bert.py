@@ -20,8 +20,9 @@ from zoo.models.base import Model
 from zoo.models.heads import Classifier, MaskedLMHead
 from zoo.models.spec import Family
 from zoo.nn import MLP, Attention, Dropout, Embedding, LayerNorm, Linear
+from zoo.nn.attention import Lengths
 from zoo.nn.basic import STD
-from zoo.nn.stack import through
+from zoo.nn.ragged import through_real
 from zoo.nn.tokens import check_ids, first_real, pool, positions_of, real_tokens
 
 
@@ -90,7 +91,7 @@ class Block(nn.Module):
         self.drop = Dropout(c.dropout)
 
     def forward(
-        self, x: Float[Tensor, "b t d"], padding: Bool[Tensor, "b t"] | None = None
+        self, x: Float[Tensor, "b t d"], padding: Bool[Tensor, "b t"] | Lengths | None = None
     ) -> Float[Tensor, "b t d"]:
         x = self.norm1(x + self.drop(self.attn(x, padding)))
         return self.norm2(x + self.drop(self.mlp(x)))
@@ -141,7 +142,7 @@ class BERT(Model):
             check_ids(token_type_ids, vocab=c.types, context=c.context, name="token_type_ids")
             x = x + self.types(token_type_ids)
         x = self.drop(self.norm(x))
-        return through(self.blocks, x, padding, recompute=self.recompute)
+        return through_real(self.blocks, x, padding, recompute=self.recompute)
 
     def forward(
         self,

@@ -20,9 +20,10 @@ from zoo.models.base import Model
 from zoo.models.heads import Classifier, LMHead
 from zoo.models.spec import Family
 from zoo.nn import MLP, Attention, Dropout, Embedding, KVCache, LayerCache, LayerNorm, Linear
+from zoo.nn.attention import Lengths
 from zoo.nn.basic import STD, fresh_
 from zoo.nn.fused import after_norm
-from zoo.nn.stack import twice
+from zoo.nn.ragged import through_real
 from zoo.nn.step import blocks_of, one_token
 from zoo.nn.tokens import check_ids, last_real, positions_of, real_tokens
 
@@ -95,7 +96,7 @@ class Block(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "b t d"],
-        padding: Bool[Tensor, "b s"] | None = None,
+        padding: Bool[Tensor, "b s"] | Lengths | None = None,
         past: LayerCache | None = None,
     ) -> Float[Tensor, "b t d"]:
         x = x + self.drop(after_norm(self.norm1, self.attn, x, padding, past))
@@ -147,11 +148,10 @@ class GPT2(Model):
         quick = blocks_of(Block, self.blocks, x) if cache is not None and t == 1 else None
         if quick is not None and cache is not None:
             return self.norm(one_token(quick, x, cache))
-        for block, layer in zip(self.blocks, layers_of(cache, len(self.blocks)), strict=True):
-            if self.recompute and cache is None and torch.is_grad_enabled():
-                x = twice(block, x, padding)
-            else:
-                x = block(x, padding, layer)
+        if cache is None:
+            return self.norm(through_real(self.blocks, x, padding, recompute=self.recompute))
+        for block, layer in zip(self.blocks, cache.layers, strict=True):
+            x = block(x, padding, layer)
         return self.norm(x)
 
     def forward(
@@ -183,10 +183,6 @@ class GPT2(Model):
             dtype=self.tokens.weight.dtype,
             device=self.tokens.weight.device,
         )
-
-
-def layers_of(cache: KVCache | None, depth: int) -> list[LayerCache] | list[None]:
-    return cache.layers if cache is not None else [None] * depth
 
 
 def make_head(config: GPT2Config, head: str | None) -> nn.Module:

@@ -11,6 +11,8 @@ from zoo.ops._attention_dense import attention_weights, visible
 from zoo.ops._function import no_autocast
 from zoo.ops.attention import use_padding
 
+Lengths = tuple[int, ...]
+
 
 class Attention(nn.Module):
     """Self attention; `causal` lets a token look at itself and at what came before."""
@@ -38,12 +40,13 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "b t d"],
-        padding: Bool[Tensor, "b s"] | None = None,
+        padding: Bool[Tensor, "b s"] | Lengths | None = None,
         past: LayerCache | None = None,
         norm: LayerNorm | None = None,
     ) -> Float[Tensor, "b t d"]:
         """Attend; `padding` is True for a real key, `past` holds the keys that came before.
 
+        Lengths in its place say that the one row of x is sequences one behind the other.
         `norm` is what x goes through first.
         """
         b, t, d = x.shape
@@ -52,7 +55,10 @@ class Attention(nn.Module):
             k, v = past.append(k, v)  # (b, h, s, n)
         rate = self.rate if self.training else 0.0
         seed = draw_seed() if rate else None
-        y = ops.attention(q, k, v, causal=self.causal, padding=padding, rate=rate, seed=seed)
+        lengths, padding = (padding, None) if isinstance(padding, tuple) else (None, padding)
+        y = ops.attention(
+            q, k, v, causal=self.causal, padding=padding, lengths=lengths, rate=rate, seed=seed
+        )
         return self.out(y.transpose(1, 2).reshape(b, t, d))  # (b, t, h n)
 
     def split(self, x: Float[Tensor, "b t d"], norm: LayerNorm | None = None) -> tuple[Tensor, ...]:

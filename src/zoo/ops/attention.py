@@ -16,6 +16,8 @@ zeros: there P = 0.
 Source: Dao et al., FlashAttention, 2022, arXiv:2205.14135, appendix B.
 """
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -153,6 +155,7 @@ def attention(
     *,
     causal: bool = False,
     padding: Bool[Tensor, "b s"] | None = None,
+    lengths: Sequence[int] | None = None,
     rate: float = 0.0,
     seed: int | Tensor | None = None,
     scale: float | None = None,
@@ -161,13 +164,15 @@ def attention(
 
     `mask`, True = may look, broadcasts to (b, h, t, s).  `causal` lets query i of t look at keys up
     to i + s - t.  `padding`, True = a real key, costs nothing where the real keys of a row lie
-    together; in self attention (t = s) a padding query gives zeros too.  `rate` drops attention
+    together; in self attention (t = s) a padding query gives zeros too.  `lengths` says that the
+    one row of q, k and v holds sequences one behind the other, which see themselves alone; they
+    take the place of `padding`, and s = t is their sum.  `rate` drops attention
     weights, drawn from `seed` in forward and again in backward.  `scale` is 1 / sqrt(n) if not
     given.  The dtype of q is kept, the softmax is taken in at least float32; under autocast q, k
     and v are cast.  Raises TypeError for dtypes that differ, ValueError for shapes that do not fit
     and for a rate without a seed.
     """
-    return attend(q, k, v, mask, causal, padding, rate, seed, scale, BLOCK)
+    return attend(q, k, v, mask, causal, padding, rate, seed, scale, BLOCK, lengths)
 
 
 def attend(
@@ -181,6 +186,7 @@ def attend(
     seed: int | Tensor | None,
     scale: float | None,
     block: int,
+    lengths: Sequence[int] | None = None,
 ) -> Tensor:
     """Check, cast, find the spans of real keys, and run; `block` is how many queries a tile has."""
     check_float("attention", q=q, k=k, v=v)
@@ -197,6 +203,10 @@ def attend(
                 f"give a bool {(q.shape[0], k.shape[2])}, True = a real key"
             )
         spans, mask = use_padding(padding, mask, q.shape[2])
+    if lengths is not None:
+        if padding is not None:
+            raise ValueError("attention: give lengths or padding, not both")
+        spans = spans_of(lengths, q, k)
     if scale is None:
         scale = max(1, q.shape[3]) ** -0.5
     drawn = one_seed(rate, seed)
@@ -253,6 +263,18 @@ def use_padding(padding: Tensor, mask: Tensor | None, t: int) -> tuple[Spans | N
     if t == s:
         real = real & padding[:, None, :, None]
     return None, real if mask is None else mask & real
+
+
+def spans_of(lengths: Sequence[int], q: Tensor, k: Tensor) -> Spans:
+    """Give the spans of sequences that lie one behind the other."""
+    b, t, s = q.shape[0], q.shape[2], k.shape[2]
+    if b != 1 or t != s or sum(lengths) != t or any(n < 1 for n in lengths):
+        raise ValueError(
+            f"attention: lengths {list(lengths)} do not fit {b} rows of {t} queries and {s} keys; "
+            "give one row of them one behind the other, each 1 or longer"
+        )
+    ends = list(itertools.accumulate(lengths))
+    return tuple((0, 1, end - n, end) for n, end in zip(lengths, ends, strict=True))
 
 
 def real_spans(padding: Tensor) -> Spans | None:

@@ -1,6 +1,6 @@
 """Rows of the ops that fuse several steps: attention and the losses."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -48,6 +48,10 @@ def attention_samples() -> Iterator[Sample]:
     yield Sample("padding-ragged", qkv(2, 1, 5, 5, 3), {"padding": RAGGED})
     yield Sample("padding-of-keys", qkv(4, 1, 3, 5, 2), {"padding": PADDING, "causal": True})
     yield Sample("padding-and-a-cache", qkv(3, 2, 1, 5, 2), {"padding": LEFT})
+    yield Sample("lengths", qkv(1, 2, 6, 6, 3), {"lengths": (2, 1, 3)})
+    yield Sample("lengths-causal", qkv(1, 2, 6, 6, 3), {"lengths": [4, 2], "causal": True})
+    drop = {"lengths": (1, 4), "rate": 0.4, "seed": 3}
+    yield Sample("lengths-mask-dropout", (*qkv(1, 2, 5, 5, 3), looks(5, 5)), drop)
     yield Sample("dropout", qkv(2, 3, 4, 5, 6), {"rate": 0.3, "seed": 7})
     drop = {"rate": 0.4, "seed": torch.tensor(5), "causal": True, "padding": PADDING}
     yield Sample("dropout-causal-padding", (*qkv(4, 2, 5, 5, 3), looks(5, 5)), drop)
@@ -69,6 +73,7 @@ def attention_reference(
     *,
     causal: bool = False,
     padding: Tensor | None = None,
+    lengths: Sequence[int] | None = None,
     rate: float = 0.0,
     seed: int | Tensor | None = None,
     scale: float | None = None,
@@ -86,6 +91,8 @@ def attention_reference(
         seen = seen & padding[:, None, None, :]
         if t == s:
             seen = seen & padding[:, None, :, None]
+    if lengths is not None:
+        seen = seen & torch.block_diag(*(torch.ones(n, n) for n in lengths)).bool()
     some = seen.any(-1, keepdim=True)  # torch gives NaN to a row that sees nothing
     factor = q.shape[3] ** -0.5 if scale is None else scale
     scores = torch.einsum("bhtn,bhsn->bhts", q, k) * factor
@@ -128,6 +135,16 @@ def attention_errors() -> Iterator[Refusal]:
     yield Refusal("seed", (q, k, v), {"rate": 0.5, "seed": 0.5}, TypeError, match)
     match = "^attention: padding is torch.float32"
     yield Refusal("padding-dtype", (q, k, v), {"padding": torch.ones(2, 5)}, ValueError, match)
+    one = tuple(x[:1, :, :4] for x in (q, k, v))
+    for lengths in ((2, 1), (4, 0), (5, -1), ()):
+        match = rf"^attention: lengths \[{', '.join(map(str, lengths))}\] do not fit 1 rows of 4"
+        name = "lengths-" + "-".join(map(str, lengths))
+        yield Refusal(name, one, {"lengths": lengths}, ValueError, match)
+    match = r"^attention: lengths \[4\] do not fit 2 rows of 4 queries and 5 keys"
+    yield Refusal("lengths-of-rows", (q, k, v), {"lengths": (4,)}, ValueError, match)
+    both = {"lengths": (4,), "padding": torch.ones(1, 4).bool()}
+    match = "^attention: give lengths or padding, not both"
+    yield Refusal("lengths-and-padding", one, both, ValueError, match)
     match = r"^attention: rate 1.0 is outside \[0, 1\)"
     yield Refusal("rate", (q, k, v), {"rate": 1.0, "seed": 1}, ValueError, match)
 

@@ -1,0 +1,62 @@
+"""Real tokens alone, one row behind the other, so that padding costs nothing.
+
+Linear layers, norms and gelu act on each token by itself; attention is told where rows end. So a
+padded batch (b, t, d) with n real tokens goes through its blocks as (1, n, d).
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from zoo.nn.attention import Attention
+from zoo.nn.fused import bare
+from zoo.nn.stack import through
+from zoo.ops._elementary import readable
+
+#: share of padding from which on leaving it out repays moving the rows
+WASTE = 1 / 8
+
+
+def through_real(
+    blocks: Iterable[nn.Module],
+    x: Float[Tensor, "b t d"],
+    padding: Bool[Tensor, "b t"] | None,
+    *,
+    recompute: bool,
+) -> Float[Tensor, "b t d"]:
+    """Lead x through blocks that take a mask of real tokens; much padding is left out.
+
+    What comes out for real tokens is the same up to rounding; for padding it is then zeros.
+    """
+    blocks = list(blocks)
+    if padding is None or not leaves_out(blocks, padding):
+        return through(blocks, x, padding, recompute=recompute)
+    b, t, d = x.shape
+    where = padding.flatten().nonzero().squeeze(1)
+    lengths = tuple(n for n in padding.sum(1).tolist() if n)
+    real = through(blocks, x.reshape(b * t, d)[where][None], lengths, recompute=recompute)
+    return real.new_zeros(b * t, d).index_copy(0, where, real[0]).view(b, t, d)
+
+
+def leaves_out(blocks: list[nn.Module], padding: Bool[Tensor, "b t"]) -> bool:
+    """Tell whether padding can be left out here, and whether there is enough of it.
+
+    A hook expects whole batches; dropped attention weights are drawn for whole rows.
+    """
+    if not readable(padding):
+        return False
+    real = int(padding.sum())
+    if not 0 < real <= (1 - WASTE) * padding.numel():
+        return False
+    return all(plain(module) for block in blocks for module in block.modules())
+
+
+def plain(module: Any) -> bool:
+    """Tell whether a module of a block takes rows one behind the other."""
+    if isinstance(module, Attention) and (
+        type(module) is not Attention or (module.training and module.rate)
+    ):
+        return False
+    return bare(module)
