@@ -7,6 +7,7 @@ import torch
 from torch._dynamo.utils import counters
 
 from unit.models.tiny import HEADS, MAIN, example, tiny
+from zoo.generate import Sampling, generate
 
 pytestmark = pytest.mark.compile
 
@@ -89,6 +90,30 @@ def test_one_graph_of_torchs_own_backend_serves_them_too(family, tmp_path, monke
 )
 def test_each_head_is_one_graph(family, head):
     assert graphs(family, head, "eager") == 1 + texts(family, head)
+
+
+def test_steps_against_a_growing_cache_take_one_graph():
+    """After one for the prompt; and one more for several tokens at once, however many."""
+    model = tiny("gpt2", "lm", **SHALLOW["gpt2"]).eval()
+    encode = torch.compile(model.encode, fullgraph=True, dynamic=True, backend="eager")
+    ids = batch_of("gpt2", "lm", model, (11, 4), padded=False)["input_ids"].repeat(1, 2)
+    cache, start, graphs = model.new_cache(4, 22), 0, []
+    with torch.no_grad():
+        expected = model.encode(ids)
+        for tokens in (3, 1, 1, 1, 1, 2, 1, 4, 1, 5):
+            found = encode(ids[:, start : start + tokens].clone(), None, cache=cache)
+            here = expected[:, start : start + tokens]
+            assert (found - here).abs().max() <= 1e-12 * expected.abs().max()
+            start += tokens
+            graphs.append(counters["stats"]["unique_graphs"])
+    assert graphs == [1, 2, 2, 2, 2, 3, 3, 3, 3, 3]
+
+
+def test_a_compiled_model_generates_what_a_plain_one_does():
+    model = tiny("gpt2", "lm", **SHALLOW["gpt2"]).eval()
+    compiled = torch.compile(model, dynamic=True, backend="eager")
+    options = Sampling(max_new_tokens=9, temperature=0.8)
+    assert generate(compiled, [[1, 2, 3]], options) == generate(model, [[1, 2, 3]], options)
 
 
 def test_a_graph_that_knows_one_length_alone_is_found_out():
