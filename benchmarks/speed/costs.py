@@ -8,7 +8,7 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -149,13 +149,18 @@ def tokenising(sizes: Sizes, *, alone: bool = False) -> Job:
 
 def picturing(sizes: Sizes, *, alone: bool = False) -> Job:
     """Decode JPEGs of 640 by 480 and make a ViT's pixels of them."""
-    files = [photograph(number) for number in range(2 if sizes.tiny else sizes.rows)]
+    count = 2 if sizes.tiny else sizes.rows
+
+    @cache
+    def files() -> list[bytes]:
+        return [photograph(number) for number in range(count)]
 
     def ours() -> Side:
+        files()
         from zoo.images import ImageProcessor, read_image
 
         make = ImageProcessor.vit()
-        return pixels(lambda: make([read_image(io.BytesIO(data)) for data in files]))
+        return pixels(lambda: make([read_image(io.BytesIO(data)) for data in files()]))
 
     def theirs() -> Side:
         module = need("transformers")
@@ -165,7 +170,7 @@ def picturing(sizes: Sizes, *, alone: bool = False) -> Job:
         make = kind()
 
         def call() -> torch.Tensor:
-            images = [Image.open(io.BytesIO(data)).convert("RGB") for data in files]
+            images = [Image.open(io.BytesIO(data)).convert("RGB") for data in files()]
             return make(images, return_tensors="pt")["pixel_values"]
 
         return pixels(call)
@@ -173,7 +178,7 @@ def picturing(sizes: Sizes, *, alone: bool = False) -> Job:
     def pixels(call: Callable[[], torch.Tensor]) -> Side:
         return Side(call, lambda: {"pixels": call()}, arithmetic=None)
 
-    return Job({"zoo": ours, "hf": theirs}, count=len(files), unit="images", bound=exact)
+    return Job({"zoo": ours, "hf": theirs}, count=count, unit="images", bound=exact)
 
 
 def photograph(seed: int) -> bytes:

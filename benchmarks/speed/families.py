@@ -234,10 +234,11 @@ def lively_(model: nn.Module) -> None:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Let Hugging Face's library, where it is loaded, show no bar and no advice in the block."""
-    if "transformers" not in sys.modules:
+    module = sys.modules.get("transformers")
+    if module is None:
         yield
         return
-    said = sys.modules["transformers"].utils.logging
+    said = module.utils.logging
     level, bar = said.get_verbosity(), said.is_progress_bar_enabled()
     said.set_verbosity_error()
     said.disable_progress_bar()

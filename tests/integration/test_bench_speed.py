@@ -1,6 +1,8 @@
 """Every item of `zoo bench speed` in its tiny form, end to end, and that sides do the same work."""
 
 import json
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -139,6 +141,35 @@ def test_a_side_runs_in_a_process_of_its_own():
     how = How(tiny=True, rss=True, rounds=1, against=())
     rss = measure(ITEMS["vit-forward-8"], replace(how, modes=("zoo",)))["sides"]["zoo"]["rss"]
     assert 50 << 20 < rss < 4 << 30  # bytes: an interpreter with torch, and no checkpoint
+
+
+LONELY = """
+import sys
+for name in ("transformers", "ctranslate2", "onnxruntime", "matplotlib", "PIL"):
+    sys.modules[name] = None  # as if it were not installed
+from zoo.cli import main
+words = "bench speed --size tiny --rounds 1 --modes zoo --against hf,onnxruntime,ctranslate2"
+sys.exit(main([*words.split(), "--items", *sys.argv[2:], "--out", sys.argv[1]]))
+"""
+
+
+def test_without_any_peer_zoo_is_measured_and_each_row_says_what_to_install(tmp_path):
+    items = ["gpt2-generate-1", "vit-forward-8", "tokenise", "pictures", "import"]
+    done = subprocess.run(
+        [sys.executable, "-c", LONELY, str(tmp_path), *items],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+    )
+    assert done.returncode == 0, done.stderr
+    for peer in ("transformers", "ctranslate2", "onnxruntime", "pillow"):
+        assert f"| not installed: pip install {peer} |" in done.stdout
+    assert "no pictures: matplotlib is not installed" in done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    assert {row.count("|") for row in rows} == {13}
+    assert sum("| zoo |  |" in row and "not installed" not in row for row in rows) == 4
 
 
 def test_the_verb_writes_results_a_table_pictures_and_a_trend(tmp_path, capsys, monkeypatch):
