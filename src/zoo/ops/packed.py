@@ -121,7 +121,7 @@ class Int8:
         return y.mul_(self.step) if bias is None else torch.addcmul(bias, y, self.step)
 
     def add(self, to: Tensor, y: Tensor, span: Tensor) -> Tensor:
-        return to.addcmul_(y.mul_(span), self.step)
+        return to.addcmul_(y.mul_(self.step), span)
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         # of one row the kernel finds the range, but it divides no small one and drops a NaN
