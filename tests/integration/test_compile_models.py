@@ -65,6 +65,9 @@ def graphs(family, head, backend):
             with torch.no_grad():
                 expected = model(**batch)
             assert found.shape == expected.shape
+            if padded and found.dim() == 3:  # what stands at padding is anyone's
+                real = batch["attention_mask"].bool()
+                found, expected = found[real], expected[real]
             assert (found - expected).abs().max() <= 1e-12 * expected.abs().max()
     return counters["stats"]["unique_graphs"]
 
