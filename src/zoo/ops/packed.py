@@ -38,7 +38,8 @@ from zoo.ops.linear import linear
 
 FORMS = ("float32", "float16", "int8")
 LARGEST_HALF = 65504.0
-LEAST, MOST = 2.0**-6, 2.0**99  # of a row that the int8 kernel divides itself
+# the extent of a row that the int8 kernel divides itself: it divides no small one, drops a NaN
+LEAST, MOST = 2.0**-6, 2.0**99
 FEW, MANY = 4, 384  # rows between which oneDNN's layout is faster than MKL on the plain one
 SOME = 96  # rows up to which float16 is
 HOLDERS: "weakref.WeakSet[Packed]" = weakref.WeakSet()  # of something made
@@ -124,8 +125,7 @@ class Int8:
         return to.addcmul_(y.mul_(self.step), span)
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        # of one row the kernel finds the range, but it divides no small one and drops a NaN
-        if x.numel() == x.shape[-1] and LEAST < torch.linalg.vector_norm(x, torch.inf) < MOST:
+        if x.numel() == x.shape[-1] and LEAST < extent(x) < MOST:
             return self.one(x, bias)
         low, high = x.amin(-1, True), x.amax(-1, True)
         span = high - low
@@ -177,6 +177,13 @@ WAYS: dict[str, tuple[Any, ...]] = {
     "int8": (Int8, Int8Object, Int8Coarse),
 }
 WIDE = 16384  # outputs
+
+
+def extent(x: Tensor) -> float:
+    """Give the distance of the largest and the least number, zero among them; NaN for a NaN."""
+    low, high = torch.aminmax(x)
+    least, most = low.item(), high.item()
+    return max(most, 0.0) - min(least, 0.0)  # a NaN in the first place stays
 
 
 def steps(weight: Float[Tensor, "o i"]) -> Float[Tensor, " o"]:
