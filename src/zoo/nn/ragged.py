@@ -1,12 +1,14 @@
 """Real tokens alone, one row behind the other, so that padding costs nothing.
 
 Linear layers, norms and gelu act on each token by itself; attention is told where rows end. So a
-padded batch (b, t, d) with n real tokens goes through its blocks as (1, n, d).
+padded batch (b, t, d) with n real tokens goes through its blocks as (1, n, d). That is for answers
+alone: while gradients are wanted a label of a padding token has to find what the token became.
 """
 
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -26,7 +28,7 @@ def through_real(
     *,
     recompute: bool,
 ) -> Float[Tensor, "b t d"]:
-    """Lead x through blocks that take a mask of real tokens; much padding is left out.
+    """Lead x through blocks that take a mask; without gradients, padding is left out.
 
     What comes out for real tokens is the same up to rounding; for padding it is then zeros.
     """
@@ -36,7 +38,7 @@ def through_real(
     b, t, d = x.shape
     where = padding.flatten().nonzero().squeeze(1)
     lengths = tuple(n for n in padding.sum(1).tolist() if n)
-    real = through(blocks, x.reshape(b * t, d)[where][None], lengths, recompute=recompute)
+    real = through(blocks, x.reshape(b * t, d)[where][None], lengths, recompute=False)
     return real.new_zeros(b * t, d).index_copy(0, where, real[0]).view(b, t, d)
 
 
@@ -45,7 +47,7 @@ def leaves_out(blocks: list[nn.Module], padding: Bool[Tensor, "b t"]) -> bool:
 
     A hook expects whole batches; dropped attention weights are drawn for whole rows.
     """
-    if not readable(padding):
+    if torch.is_grad_enabled() or not readable(padding):
         return False
     real = int(padding.sum())
     if not 0 < real <= (1 - WASTE) * padding.numel():
