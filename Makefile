@@ -123,6 +123,7 @@ fuzz: $(VENV)/.all
 
 bench: $(VENV)/.all
 	@for file in benchmarks/*.py; do echo "# $$file"; $(BIN)/python $$file || exit 1; done
+	@$(BIN)/zoo bench speed
 
 # what the testing kits catch, ours and two others, on one corpus; about an hour of two cores
 testers: $(VENV)/.all build/peers

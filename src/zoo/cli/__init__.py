@@ -135,7 +135,7 @@ VERBS = {
     ),
     "bench": Verb(
         "zoo.cli.bench",
-        "measure what the testing kits catch, and how often they cry wolf",
+        "measure zoo's speed beside its peers and the machine's limit, or what testing kits catch",
         "testers --half dev --only dev/mlp/so* --declared yes --jobs 1 --out {out}",
         "testers --tools nobody",
     ),
