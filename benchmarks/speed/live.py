@@ -1,47 +1,33 @@
-"""Count the bytes of tensors that operations make and that live at the same time.
+"""Count the bytes that torch's allocator for the CPU has given out and not got back.
 
-What lived before is not counted, nor is what a kernel takes and gives back inside itself; the
-figure is the same in every run, other than the resident set of a process.
+It is the allocator's own record, as torch's profiler keeps it: tensors that operations make, what
+kernels take inside, gradients. What lived before is not counted. The figure is the same in every
+run, other than the resident set of a process. A dispatch mode is not used to count: while one is
+active autograd adds gradients up in new tensors, which it does not do else.
 """
 
-from typing import Any
+import os
 
-import torch
-from torch import Tensor
-from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # read once: the profiler tells when it starts
+
+from torch.profiler import ProfilerActivity, profile
 
 
-class Live(TorchDispatchMode):
-    """Inside `with Live() as live`, `live.peak` is the most bytes that lived at once."""
+class Live:
+    """Inside `with Live() as live`, what is given out is noted; then `live.peak`, `live.now`."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.sizes: dict[StorageWeakRef, int] = {}
-        self.peak = 0
+    peak = 0  # the most bytes that lived at once
+    now = 0  # bytes that still lived at the end
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = storages((args, kwargs))
-        out = func(*args, **(kwargs or {}))
-        self.sizes = {ref: size for ref, size in self.sizes.items() if not ref.expired()}
-        for ref, size in storages(out).items():
-            if ref in self.sizes or ref not in given:  # not a view of, or in place on, older ones
-                self.sizes[ref] = size
-        self.peak = max(self.peak, self.now)
-        return out
+    def __enter__(self) -> "Live":
+        self.profiler = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+        self.profiler.__enter__()
+        return self
 
-    @property
-    def now(self) -> int:
-        """Bytes that live at this moment."""
-        return sum(size for ref, size in self.sizes.items() if not ref.expired())
-
-
-def storages(values: Any) -> dict[StorageWeakRef, int]:
-    """Give the storages of all tensors among the values, with their bytes."""
-    result = {}
-    for x in tree_leaves(values):
-        if isinstance(x, Tensor) and x.layout == torch.strided:
-            storage = x.untyped_storage()
-            result[StorageWeakRef(storage)] = storage.nbytes()
-    return result
+    def __exit__(self, *exc: object) -> None:
+        self.profiler.__exit__(*exc)
+        record = self.profiler.profiler.kineto_results.events()
+        noted = [(e.start_ns(), e.nbytes()) for e in record if e.name() == "[memory]"]
+        for _, change in sorted(noted, key=lambda pair: pair[0]):
+            self.now += change
+            self.peak = max(self.peak, self.now)

@@ -1,4 +1,4 @@
-"""What is counted are the bytes of storages that operations made and that live together."""
+"""What is counted are the bytes that the allocator gave out and that live together."""
 
 import sys
 from pathlib import Path
@@ -11,40 +11,40 @@ sys.path.insert(0, str(ROOT))  # the benchmarks are no package of the wheel
 
 from benchmarks.speed.live import Live  # noqa: E402
 
-X = torch.ones(1000)  # 4000 bytes, made before
+X = torch.ones(1000)  # 4000 bytes, made before; a number beside it would be given bytes too
 
 
 def twice_and_drop():
-    y = X + 1
+    y = X + X
     del y
-    return X + 2
+    return X * X
 
 
 def chain():
-    return ((X + 1) * 2) - 3  # never more than two at once
+    return ((X + X) * X) - X  # never more than two at once
 
 
 def shrinks():
-    y = X * 2
+    y = X * X
     z = y[:1].clone()
     del y
-    return z + 1  # two of 4 bytes are left
+    return z + z  # two of 4 bytes are left
 
 
 def many():
-    return [X * factor for factor in range(5)]
+    return [X.clone() for _ in range(5)]
 
 
 def split():
-    return torch.split(X * 2, 10)
+    return torch.split(X * X, 10)
 
 
 WORK = [
-    pytest.param(lambda: X + 1, 4000, id="one-result"),
+    pytest.param(lambda: X + X, 4000, id="one-result"),
     pytest.param(lambda: X.double(), 8000, id="another-dtype"),
     pytest.param(lambda: X[3:].view(-1, 1).mT, 0, id="views-of-what-was-there"),
-    pytest.param(lambda: X.mul_(1), 0, id="in-place-on-what-was-there"),
-    pytest.param(lambda: torch.add(X, 1, out=torch.empty(1000)), 4000, id="into-a-given-tensor"),
+    pytest.param(lambda: X.mul_(X), 0, id="in-place-on-what-was-there"),
+    pytest.param(lambda: torch.add(X, X, out=torch.empty(1000)), 4000, id="into-a-given-tensor"),
     pytest.param(twice_and_drop, 4000, id="the-first-is-gone-before-the-second"),
     pytest.param(chain, 8000, id="a-step-has-input-and-output"),
     pytest.param(shrinks, 4004, id="the-peak-is-past"),
@@ -77,5 +77,15 @@ def test_a_tensor_that_grows_counts_as_it_is():
     with Live() as live:
         x = torch.empty(10)
         x.resize_(1000)
-    assert live.peak == 4000
+    assert live.peak == 4040  # while it is copied
     assert x.numel() == 1000
+
+
+def test_a_second_gradient_is_added_in_place_as_it_is_when_nobody_counts():
+    weight, a, b, dy = (torch.ones(100, 100) for _ in range(4))
+    weight.requires_grad_()
+    with Live() as live:
+        y = weight * a + weight * b  # two products and their sum
+        y.backward(dy)  # the sum and two gradients
+    assert live.peak == 3 * 40_000
+    assert live.now == 2 * 40_000
