@@ -86,7 +86,7 @@ def blocks_of(
     for block in blocks:
         held = block.__dict__
         parts = parts_of(block, x.dtype) if type(block) is kind and bare(held) else None
-        if parts is None or held["training"]:
+        if parts is None:
             return None
         found.append(parts)
     return found
