@@ -146,12 +146,13 @@ class GPT2(Model):
             padding = cache.padding()
         x = self.drop(self.tokens(input_ids) + self.positions(where))
         quick = blocks_of(Block, self.blocks, x) if cache is not None and t == 1 else None
-        if quick is not None and cache is not None:
-            return self.norm(one_token(quick, x, cache))
         if cache is None:
-            return self.norm(through_real(self.blocks, x, padding, recompute=self.recompute))
-        for block, layer in zip(self.blocks, cache.layers, strict=True):
-            x = block(x, padding, layer)
+            x = through_real(self.blocks, x, padding, recompute=self.recompute)
+        elif quick is not None:
+            x = one_token(quick, x, cache)
+        else:
+            for block, layer in zip(self.blocks, cache.layers, strict=True):
+                x = block(x, padding, layer)
         return self.norm(x)
 
     def forward(
