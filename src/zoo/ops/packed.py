@@ -203,10 +203,12 @@ def works(way: Any) -> bool:
     return bool((y - 511).abs().max() < 0.5)
 
 
-@functools.cache
-def ways(form: str) -> tuple[Any, ...]:
+def working(form: str) -> tuple[Any, ...]:
     """Give the ways of a form that this build of torch has and this CPU computes rightly."""
     return quietly(lambda: tuple(way for way in WAYS[form] if works(way)))
+
+
+ways = functools.cache(working)
 
 
 def quietly(do: Callable[[], Any]) -> Any:
