@@ -19,7 +19,7 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 from zoo.ops._elementary import elementary
-from zoo.ops._function import check_float, differentiable, no_autocast, run, wide
+from zoo.ops._function import LOW, check_float, differentiable, no_autocast, run, wide
 
 FORMS = ("erf", "tanh", "quick")
 C = math.sqrt(2 / math.pi)
@@ -33,7 +33,10 @@ KERNEL = {"erf": "none", "tanh": "tanh"}
 def gelu_forward(x: Tensor, form: str) -> Tensor:
     """Give y in the dtype of x; every kernel computes in at least float32."""
     if form == "quick":
-        return (F.silu(wide(x) * Q) / Q).to(x.dtype)
+        inner = wide(x) * Q
+        if torch.compiler.is_compiling() or elementary(x):
+            return (F.silu(inner) / Q).to(x.dtype)
+        return F.silu(inner, inplace=True).div_(Q).to(x.dtype)  # fresh memory costs as much
     return F.gelu(x, approximate=KERNEL[form])
 
 
@@ -66,8 +69,12 @@ def gelu_backward(dy: Tensor, x: Tensor, form: str) -> Tensor:
 def gelu_backward_(dy: Tensor, x: Tensor, form: str) -> Tensor:
     """Give dx in the place of dy, where a kernel can; dy is no longer good for anything."""
     traced = torch.compiler.is_compiling() or elementary(dy)
-    if traced or form == "quick" or not (dy.is_contiguous() and x.is_contiguous()):
+    if traced or not (dy.is_contiguous() and x.is_contiguous()):
         return gelu_backward(dy, x, form)
+    if form == "quick":
+        if x.dtype in LOW:
+            return gelu_backward(dy, x, form)
+        return torch.ops.aten.silu_backward.grad_input(dy, x * Q, grad_input=dy)
     kernel = torch.ops.aten.gelu_backward.grad_input
     return kernel(dy, x, approximate=KERNEL[form], grad_input=dy)
 
