@@ -68,6 +68,7 @@ MAY_MOVE_WITH_THREADS = {
     "long/sum of 40000",
     "long/layer_norm weight's gradient",
     "ops/layer_norm",
+    "ops/layer_norm_linear",
     *(f"{what}/{family}" for what in ("models", "training") for family in results.MODELS),
 }
 

@@ -24,7 +24,7 @@ import functools
 import warnings
 import weakref
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -46,6 +46,7 @@ HOLDERS: "weakref.WeakSet[Packed]" = weakref.WeakSet()  # of something made
 BLOCKED_FOR = 16  # rows: oneDNN's layout for them serves all of those
 
 
+@runtime_checkable
 class Product(Protocol):
     """A weight's copy, and how rows are multiplied by it."""
 
