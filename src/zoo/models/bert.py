@@ -22,7 +22,7 @@ from zoo.models.spec import Family
 from zoo.nn import MLP, Attention, Dropout, Embedding, LayerNorm, Linear
 from zoo.nn.attention import Lengths
 from zoo.nn.basic import STD
-from zoo.nn.ragged import through_real
+from zoo.nn.ragged import of_real, through_real
 from zoo.nn.tokens import check_ids, first_real, pool, positions_of, real_tokens
 
 
@@ -170,9 +170,10 @@ class BERT(Model):
     ) -> Tensor:
         """Encode rows of tokens and give what the head reads out of them."""
         hidden = self.encode(input_ids, attention_mask, token_type_ids)
+        mask = real_tokens(input_ids, attention_mask, self.config.pad)
         if self.head_name in SENTENCE:
-            hidden = self.pooled(hidden, real_tokens(input_ids, attention_mask, self.config.pad))
-        return self.head(hidden)
+            return self.head(self.pooled(hidden, mask))
+        return of_real(self.head, hidden, mask)
 
     def pooled(
         self, hidden: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"] | None

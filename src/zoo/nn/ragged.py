@@ -5,7 +5,7 @@ padded batch (b, t, d) with n real tokens goes through its blocks as (1, n, d). 
 alone: while gradients are wanted a label of a padding token has to find what the token became.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -35,11 +35,33 @@ def through_real(
     blocks = list(blocks)
     if padding is None or not leaves_out(blocks, padding):
         return through(blocks, x, padding, recompute=recompute)
+    lengths = tuple(n for n in padding.sum(1).tolist() if n)
+
+    def together(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        y: Tensor = through(blocks, rows[None], lengths, recompute=False)[0]
+        return y
+
+    return scattered(together, x, padding)
+
+
+def of_real(
+    head: nn.Module, x: Float[Tensor, "b t d"], padding: Bool[Tensor, "b t"] | None
+) -> Float[Tensor, "b t v"]:
+    """Give head(x) of a head that looks at each token by itself; padding is left out as above."""
+    if padding is None or not leaves_out([head], padding):
+        return head(x)
+    return scattered(head, x, padding)
+
+
+def scattered(
+    function: Callable[[Tensor], Tensor], x: Float[Tensor, "b t d"], padding: Bool[Tensor, "b t"]
+) -> Float[Tensor, "b t v"]:
+    """Give what a function makes of the real rows, each where it belongs, and zeros between."""
     b, t, d = x.shape
     where = padding.flatten().nonzero().squeeze(1)
-    lengths = tuple(n for n in padding.sum(1).tolist() if n)
-    real = through(blocks, x.reshape(b * t, d)[where][None], lengths, recompute=False)
-    return real.new_zeros(b * t, d).index_copy(0, where, real[0]).view(b, t, d)
+    real = function(x.reshape(b * t, d)[where])
+    y = real.new_zeros(b * t, real.shape[1])
+    return y.index_copy_(0, where, real).view(b, t, -1)
 
 
 def leaves_out(blocks: list[nn.Module], padding: Bool[Tensor, "b t"]) -> bool:

@@ -19,10 +19,10 @@ MASKS = {
 QUIET = {"dropout": 0.0, "attention_dropout": 0.0}
 
 
-def model_of(family, **options):
+def model_of(family, head=None, **options):
     torch.manual_seed(2)
     preset = BERTS["bert-tiny"] if family is BERT else GPT2S["gpt2-tiny"]
-    model = family(replace(preset, **(QUIET | options)), head=None).double().eval()
+    model = family(replace(preset, **(QUIET | options)), head=head).double().eval()
     for p in model.parameters():
         torch.nn.init.normal_(p, std=0.3)
     return model
@@ -81,6 +81,27 @@ def test_blocks_see_no_padding(family):
         model.encode(ids, mask)
     width = model.config.width
     assert seen == [((1, 9, width), (2, 6, 1))] * model.config.depth
+
+
+@pytest.mark.parametrize("head", ["masked_lm", "token", "span", None])
+def test_a_head_reads_real_tokens_alone(head):
+    ids, mask = batch_of(MASKS["a hole"])
+    model, seen = model_of(BERT, head), []
+    expected = model(ids, mask).detach()
+    kind = type(model.head)
+
+    class Watched(kind):
+        def forward(self, x):
+            seen.append(x.shape[:-1])
+            return super().forward(x)
+
+    model.head.__class__ = Watched
+    with torch.no_grad():
+        y = model(ids, mask)
+    assert seen == [(7,)]
+    real = mask.bool()
+    torch.testing.assert_close(y[real], expected[real], rtol=1e-11, atol=1e-11)
+    assert y.shape == expected.shape and not y[~real].any()
 
 
 def test_padding_comes_out_as_zeros():
