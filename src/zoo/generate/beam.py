@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zoo.generate.forward import last_logits, left_padded
+from zoo.generate.forward import Step, last_logits, left_padded
 from zoo.generate.request import Request
 from zoo.generate.sample import penalize
 
@@ -37,10 +37,10 @@ def search(model: nn.Module, request: Request) -> None:
     cache = decoder.new_cache(1, len(request.prompt) + o.max_new_tokens - 1)
     device = cache.mask.device
     ids, mask = left_padded([request.prompt])
-    running = [Beam([], 0.0, 0.0)]
+    step, running = Step(model), [Beam([], 0.0, 0.0)]
     finished: list[Beam] = []
     for length in range(1, o.max_new_tokens + 1):
-        logits = last_logits(model, ids.to(device), mask.to(device), cache)
+        logits = last_logits(step, ids.to(device), mask.to(device), cache)
         candidates = extend(logits, running, request)
         stopped = [length == o.max_new_tokens or stops(request, beam.ids) for beam in candidates]
         ended = zip(candidates[: o.beams], stopped[: o.beams], strict=True)

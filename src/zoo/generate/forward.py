@@ -21,16 +21,6 @@ def left_padded(rows: list[list[int]]) -> tuple[Int[Tensor, "b t"], Bool[Tensor,
     return ids, mask
 
 
-def last_logits(
-    model: nn.Module, ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"], cache: KVCache
-) -> Float[Tensor, "b v"]:
-    """Read new tokens; give the next one's logits in float64.
-
-    Modules in training mode are put back into it. Raises ValueError for logits that are not finite.
-    """
-    return Step(model)(ids, mask, cache).double()
-
-
 class Step:
     """Read new tokens of a model again and again; give the next one's logits as they come.
 
@@ -63,6 +53,13 @@ class Step:
                 module.training = True
         check_finite(logits)
         return logits
+
+
+def last_logits(
+    step: Step, ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"], cache: KVCache
+) -> Float[Tensor, "b v"]:
+    """Read new tokens; give the next one's logits in float64."""
+    return step(ids, mask, cache).double()
 
 
 def check_finite(logits: Float[Tensor, "..."]) -> None:

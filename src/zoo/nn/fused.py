@@ -33,10 +33,12 @@ class apart:
 
 def bare(*layers: nn.Module) -> bool:
     """Tell whether calling each of these runs its forward and nothing else."""
-    return not modules._has_any_global_hook() and not any(
-        "forward" in vars(layer) or any(getattr(layer, hooks) for hooks in HOOKS)
-        for layer in layers
-    )
+    return not modules._has_any_global_hook() and all(own(vars(layer)) for layer in layers)
+
+
+def own(held: dict[str, Any]) -> bool:
+    """Tell whether a call of the module that holds this is a call of its class's forward."""
+    return "forward" not in held and not any(held[hooks] for hooks in HOOKS)
 
 
 def fuses(x: Tensor, *layers: nn.Module) -> bool:

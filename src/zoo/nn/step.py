@@ -21,6 +21,7 @@ from zoo import ops
 from zoo.nn.attention import Attention
 from zoo.nn.basic import Dropout, LayerNorm, Linear
 from zoo.nn.cache import KVCache
+from zoo.nn.fused import own
 from zoo.nn.mlp import MLP
 from zoo.ops._attention_flash import FORWARD, additive
 from zoo.ops._function import autocast_dtype, transformed
@@ -63,17 +64,12 @@ def parts_of(block: nn.Module, dtype: torch.dtype) -> list[Part] | None:
         return None
     found = [part.__dict__ for part in parts]
     for held in found:
-        if held["training"] or not bare(held):
+        if held["training"] or not own(held):
             return None
         for parameter in held["_parameters"].values():
             if parameter is not None and parameter.dtype is not dtype:
                 return None
     return found
-
-
-def bare(held: Part) -> bool:
-    """Tell whether a call of the module that holds this is a call of its class's forward."""
-    return not (held["_forward_hooks"] or held["_forward_pre_hooks"] or "forward" in held)
 
 
 def blocks_of(
@@ -85,7 +81,7 @@ def blocks_of(
     found = []
     for block in blocks:
         held = block.__dict__
-        parts = parts_of(block, x.dtype) if type(block) is kind and bare(held) else None
+        parts = parts_of(block, x.dtype) if type(block) is kind and own(held) else None
         if parts is None:
             return None
         found.append(parts)

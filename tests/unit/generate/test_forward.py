@@ -20,7 +20,7 @@ def test_logits_of_any_model_are_float64_before_anything_is_done_with_them(dtype
     _, config = preset("gpt2-tiny")
     model = GPT2(replace(config, depth=1)).to(dtype)
     ids, mask = left_padded([[5], [6, 7, 8]])
-    logits = last_logits(model, ids, mask, model.new_cache(2, 3))
+    logits = last_logits(Step(model), ids, mask, model.new_cache(2, 3))
     assert logits.dtype == torch.float64
     assert torch.equal(logits, logits.to(dtype).double())
     assert model.training
