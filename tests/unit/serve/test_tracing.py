@@ -110,7 +110,7 @@ def test_what_is_no_request_to_a_model_names_none():
 
 def test_an_exporter_that_is_not_installed_is_named_with_those_that_are():
     assert exporter_of("console") is export.ConsoleSpanExporter
-    with pytest.raises(ValueError, match="'nowhere', and installed are .*console"):
+    with pytest.raises(ValueError, match=r"'nowhere', and installed are .*console"):
         exporter_of("nowhere")
 
 
