@@ -137,12 +137,18 @@ class Seer:
         for kept, pixels in self.batches(images, **reading):
             with torch.no_grad():
                 chances = wide(compute(pixels)).softmax(-1)
-            best = chances.topk(min(top, len(names)))
-            rows = iter(zip(best.values.tolist(), best.indices.tolist(), strict=True))
-            for readable in kept:
-                pairs = zip(*next(rows), strict=True) if readable else ()
-                result.append([Label(names[index], chance) for chance, index in pairs])
+            rows = iter(named(names, chances, top))
+            result += [next(rows) if readable else [] for readable in kept]
         return result
+
+
+def named(names: Sequence[str], chances: Float[Tensor, "b v"], top: int) -> list[list[Label]]:
+    """Give each row's likeliest classes, best first; all when there are fewer than `top`."""
+    best = chances.topk(min(top, len(names)))
+    return [
+        [Label(names[index], chance) for chance, index in zip(row, where, strict=True)]
+        for row, where in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    ]
 
 
 def wide(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

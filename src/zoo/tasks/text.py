@@ -281,22 +281,33 @@ class FillMask:
 
         Raises ValueError when the text holds no mask or is longer than the context.
         """
-        mask_id = self.tokenizer.mask_id
-        if mask_id is None:
-            raise ValueError("this tokenizer has no mask token; filling in needs BERT's own")
-        mask = self.tokenizer.roles["mask"]
-        if not 1 <= top <= self.tokenizer.vocab_size:
-            raise ValueError(f"top {top}; expected 1 to {self.tokenizer.vocab_size}")
+        mask_id = self.check_top(top)
         batch = self.tokenizer.batch([text], longest=self.model.config.context, truncate=False)
+        self.check_masks(text, batch["input_ids"][0].tolist())
         where = batch["input_ids"][0].eq(mask_id)
-        if not where.any():
-            raise ValueError(f"there is no {mask} in {text!r}: write it where a word is missing")
         device = self.model.tokens.weight.device
         inputs = {name: tensor.to(device) for name, tensor in batch.items()}
         with torch.no_grad():
-            hidden = self.model.encode(**inputs)[0, where]
-            logits = self.model.head(hidden)[:, : self.tokenizer.vocab_size]
-        best = logits.float().softmax(-1).topk(top)
+            logits = self.model.head(self.model.encode(**inputs)[0, where])
+        return self.guesses(text, logits, top)
+
+    def check_top(self, top: int) -> int:
+        """Give the mask's id; raise ValueError for a tokenizer without, and for a wrong `top`."""
+        if self.tokenizer.mask_id is None:
+            raise ValueError("this tokenizer has no mask token; filling in needs BERT's own")
+        if not 1 <= top <= self.tokenizer.vocab_size:
+            raise ValueError(f"top {top}; expected 1 to {self.tokenizer.vocab_size}")
+        return self.tokenizer.mask_id
+
+    def check_masks(self, text: str, ids: Sequence[int]) -> None:
+        if self.tokenizer.mask_id not in ids:
+            mask = self.tokenizer.roles["mask"]
+            raise ValueError(f"there is no {mask} in {text!r}: write it where a word is missing")
+
+    def guesses(self, text: str, logits: Float[Tensor, "n v"], top: int) -> list[list[Guess]]:
+        """Name the likeliest tokens of each mask in the text, of which these are the logits."""
+        best = logits[:, : self.tokenizer.vocab_size].float().softmax(-1).topk(top)
+        mask = self.tokenizer.roles["mask"]
         pieces = text.split(mask)
         result = []
         for i, (likely, ids) in enumerate(

@@ -9,7 +9,7 @@ from zoo.checkpoint import CheckpointError
 from zoo.checkpoint.packaged import find
 from zoo.config import default_labels
 from zoo.models import BERT, GPT2, load
-from zoo.tasks.pictures import Device, Label
+from zoo.tasks.pictures import Device, Label, named
 from zoo.tasks.text import elsewhere
 from zoo.tokenizers import Tokenizer
 
@@ -50,7 +50,5 @@ class TextClassifier:
             device = self.model.tokens.weight.device
             with torch.no_grad():
                 logits = self.model(**{name: x.to(device) for name, x in batch.items()})
-            best = logits.float().softmax(-1).topk(min(top, len(names)))
-            for row, where in zip(best.values.tolist(), best.indices.tolist(), strict=True):
-                found.append([Label(names[i], p) for i, p in zip(where, row, strict=True)])
+            found += named(names, logits.float().softmax(-1), top)
         return found
