@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal, TextIO
 
-Form = Literal["json", "line"]
+Form = Literal["json", "text"]
 LEVELS = ("debug", "info", "warning", "error")
 LONGEST = 500  # characters of a value
 LEFT_OUT = "(left out)"
@@ -33,7 +33,7 @@ class Log:
     ) -> None:
         """Write to `stream` (standard error), as lines on a terminal and as JSON elsewhere."""
         self.stream = sys.stderr if stream is None else stream
-        self.form = form or ("line" if self.stream.isatty() else "json")
+        self.form = form or ("text" if self.stream.isatty() else "json")
         self.least = LEVELS.index(level)
 
     def heard(self, record: Mapping[str, Any]) -> None:

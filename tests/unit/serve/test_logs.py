@@ -34,7 +34,7 @@ def test_a_request_is_a_line_of_json():
 
 
 def test_a_person_reads_a_short_line():
-    (line,) = lines(REQUEST | {"status": 503, "why": "two words", "empty": ""}, form="line")
+    (line,) = lines(REQUEST | {"status": 503, "why": "two words", "empty": ""}, form="text")
     told = (
         '! request method=POST route=/v1/fill status=503 seconds=0.012346 why="two words" empty=""'
     )
@@ -49,17 +49,17 @@ class Screen(io.StringIO):
 
 
 def test_a_terminal_is_given_lines_and_a_file_json():
-    assert Log(Screen()).form == "line"
+    assert Log(Screen()).form == "text"
     assert Log(io.StringIO()).form == "json"
     assert Log(Screen(), form="json").form == "json"
 
 
-@pytest.mark.parametrize("form", ["json", "line"])
+@pytest.mark.parametrize("form", ["json", "text"])
 @pytest.mark.parametrize("text", NASTY, ids=[str(i) for i in range(len(NASTY))])
 def test_whatever_a_client_sent_stays_in_its_line(text, form):
     (line,) = lines(REQUEST | {"user_agent": text, "more": [text], text: {text: text}}, form=form)
     assert line.isprintable() and len(line) < 5 * (LONGEST + 200)
-    assert form == "line" or json.loads(line)["event"] == "request"
+    assert form == "text" or json.loads(line)["event"] == "request"
 
 
 @pytest.mark.parametrize("name", ["prompt", "Authorization", "texts", "api_key", "input"])
