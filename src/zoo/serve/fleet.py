@@ -131,15 +131,22 @@ class Fleet:
         """
         async with self._changing:
             fresh = self._fresh(plan)
-            try:
-                self._announce(plan, fresh)
-                await asyncio.gather(*(version.open() for version in fresh))
-            finally:
-                self._aside = [v for v in self._aside if v not in fresh]
+            self._announce(plan, fresh)
+            await self._load(fresh)
             old = [v for served in self._served.values() for v in served.versions.values()]
             self._switch(merged(plan, self._served, fresh))
             kept = {v for served in self._served.values() for v in served.versions.values()}
             await asyncio.gather(*(self._retire(v) for v in dict.fromkeys(old) if v not in kept))
+
+    async def _load(self, fresh: list[Version]) -> None:
+        """Open versions; each is ready or refused then. Whoever gives up leaves none behind."""
+        try:
+            await asyncio.gather(*(version.open() for version in fresh))
+        except asyncio.CancelledError:
+            await asyncio.gather(*(version.close() for version in fresh))
+            raise
+        finally:
+            self._aside = [v for v in self._aside if v not in fresh]
 
     def _fresh(self, plan: Plan) -> list[Version]:
         """Make the versions of a plan that are not there yet."""

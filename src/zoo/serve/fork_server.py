@@ -7,6 +7,7 @@ died. multiprocessing's fork server does neither, and stays until its parent end
 """
 
 import contextlib
+import faulthandler
 import gc
 import importlib
 import os
@@ -17,14 +18,8 @@ import sys
 import traceback
 
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}  # else numpy starts threads while it is imported
-# what opening a model imports, so that no worker has to
-PRELOADED = (
-    "zoo.serve.worker",
-    "tokenizers",
-    "PIL.Image",
-    "PIL.PngImagePlugin",
-    "PIL.JpegImagePlugin",
-)
+PRELOADED = ("zoo.serve.worker",)  # and torch with it
+WANTED = ("tokenizers", "PIL.Image")  # by some models, where they are installed
 IGNORED = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -84,6 +79,9 @@ def serve(link: socket.socket) -> None:
     """Fork a worker for each socket that comes through the link, until the link ends."""
     for name in PRELOADED:
         importlib.import_module(name)
+    for name in WANTED:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     gc.freeze()  # the children share these pages until they write to them; a collection would
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps; the door hears the socket end
     while (found := socket.recv_fds(link, 1, 1))[0]:
@@ -117,6 +115,7 @@ def work(end: socket.socket) -> None:
 
 def main() -> None:
     """Be the fork server of the socket whose number is the argument."""
+    faulthandler.enable()  # the workers too: a crash in a library says where
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     serve(socket.socket(fileno=int(sys.argv[1])))

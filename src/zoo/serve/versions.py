@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from zoo.serve.asked import Answers, Asked
@@ -22,7 +22,8 @@ from zoo.serve.refusal import Refusal
 from zoo.serve.worker_link import WorkerLink, open_link
 
 LONGEST_PAUSE = 30.0  # seconds between two starts
-RECENT = 64  # requests whose end says how fast it goes
+LONGEST_WAIT = 30  # seconds that anyone is asked to wait
+SMOOTH = 32  # requests that the pace remembers
 LIVES = 2  # deaths of workers that a request may see
 SILENT = "its process ended without a word, as when it is killed or memory runs out"
 Heard = Callable[[dict[str, Any]], None]
@@ -53,9 +54,9 @@ class Version:
         self.stats: dict[str, Any] = {}
         self._opening, self._forks, self._limits, self._heard = opening, forks, limits, heard
         self._asked: dict[int, Asked] = {}
-        self._ended: deque[float] = deque(maxlen=RECENT)  # when requests ended, of time.monotonic
+        self._pace = Pace()
         self._back = math.inf  # when the next worker is expected, of time.monotonic
-        self._lives_without_answer = 0
+        self._answered = False  # anything, in this life
         self._leaving = False
         self._link: WorkerLink | None = None
         self._life: asyncio.Task[None] | None = None
@@ -89,6 +90,8 @@ class Version:
         answers = Answers(f"{self.model}@{self.version}", lambda: self._cancel(number))
         record = {"is": "submit", "id": number, "verb": verb, "body": body}
         record |= {"deadline": deadline, "start": now}
+        if not self._asked:
+            self._pace.last = now
         self._asked[number] = asked = Asked(record, tuple(files), answers, timer)
         self._idle.clear()
         if self.state == "ready":
@@ -108,9 +111,8 @@ class Version:
             why = f"{name} does {', '.join(verbs)}, not {verb}"
             raise Refusal("invalid", why, param="model")
         if len(self._asked) >= self._limits.queue:
-            after = seconds_to_clear(len(self._asked), self._ended, now)
             why = f"{name} has {len(self._asked)} requests in flight, as many as it may"
-            raise Refusal("busy", why, retry_after=after)
+            raise Refusal("busy", why, retry_after=self._pace.seconds_for(len(self._asked)))
 
     async def finish(self) -> None:
         """Take nothing new, answer what was accepted, and go."""
@@ -132,6 +134,7 @@ class Version:
                 await self._life
         if self._link is not None:
             await self._link.end()
+            self._link = None
         for number in list(self._asked):
             self._end(number, Refusal("draining", "the server is leaving").record())
         self._settled.set()
@@ -153,13 +156,16 @@ class Version:
 
     async def _live(self) -> None:
         """Keep a worker alive; return when the first one does not become ready."""
+        barren = 0  # lives, one after another
         while True:
             why = await self._one_life()
             if self.about is None:
                 self._become("refused", why)
                 self._settled.set()
                 return
-            pause = pause_after(self._lives_without_answer)
+            long = self.state == "ready" and time.time() - self.since > LONGEST_PAUSE
+            barren = 0 if self._answered or long else barren + 1
+            pause = pause_after(barren)
             self._mourn(why, pause)
             await asyncio.sleep(pause)
 
@@ -167,7 +173,7 @@ class Version:
         """Start a worker and hear it until it ends; say why it did."""
         born = time.monotonic()
         why = SILENT
-        self._lives_without_answer += 1
+        self._answered = False
         try:
             self._link = link = await open_link(self._forks, self._opening)
         except OSError as error:
@@ -182,6 +188,7 @@ class Version:
             else:
                 self._hear(record.pop("id"), record)
         await link.end()
+        self._link = None
         return why
 
     def _begin(self, about: dict[str, Any], seconds: float) -> None:
@@ -218,20 +225,19 @@ class Version:
             if number in self._asked:
                 self._asked[number].hear(event)
         else:
-            self._lives_without_answer = 0
-            self._ended.append(time.monotonic())
+            self._answered = True
+            self._pace.end(time.monotonic())
             self._end(number, event)
 
-    def _end(self, number: int, event: Event) -> bool:
-        """Tell the last event of a request; False when it is over already."""
+    def _end(self, number: int, event: Event) -> Asked | None:
+        """Tell the last event of a request, and give it; None when it is over already."""
         asked = self._asked.pop(number, None)
-        if asked is None:
-            return False
-        asked.timer.cancel()
-        asked.hear(event)
-        if not self._asked:
-            self._idle.set()
-        return True
+        if asked is not None:
+            asked.timer.cancel()
+            asked.hear(event)
+            if not self._asked:
+                self._idle.set()
+        return asked
 
     def _late(self, number: int) -> None:
         self._give_up(number, Refusal("late", "the deadline passed before the answer was there"))
@@ -240,8 +246,9 @@ class Version:
         self._give_up(number, Refusal("cancelled", "whoever asked has gone"))
 
     def _give_up(self, number: int, refusal: Refusal) -> None:
-        """End a request without the worker, and tell it."""
-        if self._end(number, refusal.record()) and self._link is not None:
+        """End a request without the worker; tell the worker, if it has it."""
+        asked = self._end(number, refusal.record())
+        if asked is not None and asked.sent and self._link is not None:
             self._link.send({"is": "cancel", "id": number})
 
     def _become(self, state: str, why: str | None = None, **more: Any) -> None:
@@ -252,14 +259,23 @@ class Version:
         self._heard({"event": event, "model": self.model, "version": self.version, **more})
 
 
-def pause_after(lives: int) -> float:
+def pause_after(barren: int) -> float:
     """Give the seconds before the next start: 0, 1, 2, 4 ... after lives that answered nothing."""
-    return min(LONGEST_PAUSE, 2.0 ** (lives - 2)) if lives > 1 else 0.0
+    return min(LONGEST_PAUSE, 2.0 ** (barren - 2)) if barren > 1 else 0.0
 
 
-def seconds_to_clear(waiting: int, ended: Sequence[float], now: float) -> int:
-    """Say when what waits will be answered, in whole seconds from 1, at the speed of late."""
-    if len(ended) < 2:
-        return 1
-    pace = (now - ended[0]) / len(ended)  # seconds a request
-    return min(30, max(1, math.ceil(waiting * pace)))
+@dataclass
+class Pace:
+    """How long one request keeps a version busy, of late: the time between two ends, smoothed."""
+
+    seconds: float = 0.0
+    last: float = 0.0  # the last end, or when it began to be busy, of time.monotonic
+
+    def end(self, now: float) -> None:
+        """Note that a request has ended."""
+        self.seconds += (now - self.last - self.seconds) / SMOOTH
+        self.last = now
+
+    def seconds_for(self, waiting: int) -> int:
+        """Say in how many whole seconds so many will be answered: from 1 to LONGEST_WAIT."""
+        return min(LONGEST_WAIT, max(1, math.ceil(waiting * self.seconds)))

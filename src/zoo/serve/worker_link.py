@@ -65,6 +65,6 @@ async def open_link(forks: ForkServer, opening: dict[str, Any]) -> WorkerLink:
         except OSError:
             ours.close()
             raise
-    link = WorkerLink(*await asyncio.open_connection(sock=ours))
+    link = WorkerLink(*await asyncio.open_unix_connection(sock=ours))
     link.send({"is": "open"} | opening)
     return link
