@@ -39,12 +39,17 @@ Version = tuple[list[str], Mapping[str, Any]]  # its labels, and what is known o
 
 
 def families(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
-    """Yield a family for each thing that can be told, with a sample a version."""
-    versions = [
-        ([model["name"], version["version"]], version | {"default": model["default"]})
-        for model in models
-        for version in model["versions"]
-    ]
+    """Yield a family for each thing that can be told, with a sample a version.
+
+    Of two versions of one name, as when a folder is loaded again, the first is told: Prometheus
+    throws away everything where a sample comes twice.
+    """
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for model in models:
+        for version in model["versions"]:
+            known = version | {"default": model["default"]}
+            found.setdefault((model["name"], version["version"]), known)
+    versions: list[Version] = [(list(name), version) for name, version in found.items()]
     yield from of_state(versions)
     for key, (name, says) in GAUGES.items():
         yield filled(GaugeMetricFamily(name, says, labels=LABELS), versions, key)

@@ -4,7 +4,7 @@ The door hands over one record a request when it ends:
 
     method, route, status, seconds, bytes, request_id, and where a model was asked: model
     ("name@version"), verb, prompt_tokens, new_tokens, first_seconds (to the first token),
-    refused (the kind of zoo.serve.refusal, where there was no answer)
+    refused (the kind of zoo.serve.refusal, or the code of zoo.serve.problems)
 
 Models are asked how they are when somebody looks (`fleet.models()`), so nothing is counted twice.
 A label is one of a set that the operator chose: what a client made up is counted as "other".
@@ -19,12 +19,13 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from zoo.serve.fleet_metrics import families
+from zoo.serve.problems import CODES
 from zoo.serve.recent import Recent
 from zoo.serve.refusal import Kind
 
 OTHER = "other"
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
-KINDS = frozenset(get_args(Kind))
+KINDS = frozenset((*get_args(Kind), *CODES.values()))
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # seconds
 Models = Callable[[], list[dict[str, Any]]]
 
@@ -80,8 +81,8 @@ class Metrics:
         self.seconds.labels(route, model).observe(record["seconds"])
         if record.get("first_seconds") is not None:
             self.first.labels(route, model).observe(record["first_seconds"])
-        if record.get("refused"):
-            self.refusals.labels(among(KINDS, record["refused"]), model).inc()
+        if kind := kind_of(record):
+            self.refusals.labels(kind, model).inc()
         if model not in ("", OTHER):
             self.prompt_tokens.labels(model, version).inc(record.get("prompt_tokens") or 0)
             self.new_tokens.labels(model, version).inc(record.get("new_tokens") or 0)
@@ -109,6 +110,16 @@ def among(known: Collection[str], said: object) -> str:
     return said if isinstance(said, str) and said in known else OTHER
 
 
+def kind_of(record: Mapping[str, Any]) -> str:
+    """Give why a request was refused: as it says, else by its status; "" of one that was not.
+
+    A stream that broke off has a kind, though its status had been 200.
+    """
+    status = record["status"]
+    said = record.get("refused") or (CODES.get(status, OTHER) if status >= 400 else "")
+    return among(KINDS, said) if said else ""
+
+
 def status_of(status: object) -> str:
     """Give a status as a label: one of the five hundred that HTTP has."""
     return str(status) if isinstance(status, int) and 100 <= status < 600 else OTHER
@@ -122,4 +133,12 @@ def names_of(models: list[dict[str, Any]]) -> set[tuple[str, str]]:
 
 def status(models: list[dict[str, Any]], metrics: Metrics) -> dict[str, Any]:
     """Give what the status page shows: the models, and the load of the last two minutes."""
-    return {"models": models, "load": metrics.recent.load(time.monotonic())}
+    told = [model | {"versions": [*map(lighter, model["versions"])]} for model in models]
+    return {"models": told, "load": metrics.recent.load(time.monotonic())}
+
+
+def lighter(version: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the names of classes, of which there may be a thousand."""
+    about = version["about"]
+    kept = about and {key: value for key, value in about.items() if key != "labels"}
+    return version | {"about": kept}

@@ -76,14 +76,15 @@ function drawCard(card, model) {
   if (card.verbs.textContent !== (about?.verbs || []).join("")) {
     card.verbs.replaceChildren(...about.verbs.map(verb => el("li", {}, verb)));
   }
-  const there = new Set(model.versions.map(one => one.version));
-  for (const [version, part] of card.parts) if (!there.has(version)) { part.node.remove(); card.parts.delete(version); }
+  const place = one => `${one.version} ${one.since}`;  // a folder loaded again keeps its version's name
+  const there = new Set(model.versions.map(place));
+  for (const [name, part] of card.parts) if (!there.has(name)) { part.node.remove(); card.parts.delete(name); }
   for (const version of model.versions) {
-    if (!card.parts.has(version.version)) {
-      card.parts.set(version.version, newVersion(version.version));
-      card.versions.append(card.parts.get(version.version).node);
+    if (!card.parts.has(place(version))) {
+      card.parts.set(place(version), newVersion(version.version));
+      card.versions.append(card.parts.get(place(version)).node);
     }
-    drawVersion(card.parts.get(version.version), model, version);
+    drawVersion(card.parts.get(place(version)), model, version);
   }
 }
 
@@ -116,7 +117,7 @@ function drawVersion(part, model, version) {
   const numbers = {
     "in flight": count(version.inflight), queue: count(stats.waiting ?? 0),
     "rows a batch": count(mean(stats.batches || {})),
-    "tokens / s": count(rate(`${model.name}@${version.version}`, tokens)),
+    "tokens / s": count(rate(`${model.name} ${version.version} ${version.since}`, tokens)),
   };
   part.list.hidden = !version.about;
   for (const [fact, dd] of part.facts) say(dd, numbers[fact]);

@@ -23,16 +23,16 @@ STATS = {
 }
 
 
-def version(name, state="ready", stats=None, ready=0.75):
+def version(name, state="ready", stats=None, ready=0.75, inflight=4, about=None):
     return {
         "version": name,
         "state": state,
         "why": None,
-        "about": None,
+        "about": about,
         "since": 0.0,
         "ready_seconds": ready,
         "restarts": 1,
-        "inflight": 4,
+        "inflight": inflight,
         "stats": stats or {},
     }
 
@@ -109,12 +109,24 @@ def test_what_has_no_first_token_is_not_timed_to_it():
     assert of(made, "zoo_first_token_seconds_count", route="/v1/completions", model="gpt2") is None
 
 
-def test_a_refusal_is_counted_by_its_kind():
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ({"status": 429, "refused": "busy"}, "busy"),
+        ({"status": 200, "refused": "broken"}, "broken"),
+        ({"status": 413, "refused": None}, "too_large"),
+        ({"status": 400}, "malformed"),
+        ({"status": 418}, "other"),
+        ({"status": 429, "refused": "<made up>"}, "other"),
+        ({"status": 200, "refused": None}, None),
+    ],
+    ids=count(),
+)
+def test_a_refusal_is_counted_by_its_kind(said, kind):
     made = metrics()
-    made.heard(RECORD | {"status": 429, "refused": "busy", "new_tokens": None})
-    made.heard(RECORD | {"status": 429, "refused": "<made up>"})
-    assert of(made, "zoo_refusals_total", kind="busy", model="gpt2") == 1
-    assert of(made, "zoo_refusals_total", kind="other", model="gpt2") == 1
+    made.heard(RECORD | said)
+    found = [dict(labels)["kind"] for name, labels in told(made) if name == "zoo_refusals_total"]
+    assert found == ([] if kind is None else [kind])
 
 
 @pytest.mark.parametrize(
@@ -198,6 +210,14 @@ def test_a_model_that_loads_tells_its_state_and_nothing_that_it_does_not_know():
     assert of(made, "zoo_model_default", model="gpt2", version="1") == 0
 
 
+def test_of_two_versions_of_one_name_the_first_is_told():
+    twice = [MODELS[1] | {"versions": [version("1", inflight=7), version("1", inflight=8)]}]
+    made = Metrics(lambda: twice, [])
+    text, _ = made.text()
+    assert text.count(b"zoo_model_in_flight{") == 1
+    assert of(made, "zoo_model_in_flight", model="bert", version="1") == 7
+
+
 def test_buckets_add_up():
     buckets, total = cumulated({"64": 1, "2": 3, "65": 2})
     assert dict(buckets) == {
@@ -228,4 +248,7 @@ def test_the_page_is_told_of_models_and_load():
     made = metrics()
     found = status(MODELS, made)
     assert found["models"] == MODELS
+    named = [MODELS[1] | {"versions": [version("1", about={"labels": ["x"] * 1000, "head": "lm"})]}]
+    assert status(named, made)["models"][0]["versions"][0]["about"] == {"head": "lm"}
+    assert named[0]["versions"][0]["about"]["labels"]
     assert set(found["load"]) == {"requests", "refused", "failed", "tokens", "p50", "p95"}
