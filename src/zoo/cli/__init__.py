@@ -79,6 +79,12 @@ VERBS = {
         "{photo} --model {clip} --text 'red house' --out {out}.png",
         "--model {vit} --text hello --out {out}.png",
     ),
+    "serve": Verb(
+        "zoo.cli.serve",
+        "serve models over HTTP: OpenAI's completions and embeddings; fill, classify, match",
+        "gpt2={gpt2} bert={bert} --check --threads 1",
+        "gpt2={gpt2} --host 0.0.0.0",
+    ),
     "train": Verb(
         "zoo.cli.train",
         "train a model by a recipe, on your files or a package's, or go on with a stopped run",
