@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from zoo import __version__
 from zoo.serve.document import describe
 from zoo.serve.fleet import Fleet
 from zoo.serve.metrics import Metrics
@@ -28,6 +29,7 @@ def create_app(fleet: Fleet, gate: Gate, metrics: Metrics, *, keys: bool = False
     """Make the app; `keys` says whether the document asks for one."""
     app = FastAPI(
         title="zoo",
+        version=__version__,
         docs_url=None,  # both load their scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,

@@ -10,7 +10,8 @@ from zoo.serve.problems import MEDIA, title
 Json = dict[str, Any]
 METHODS = ("get", "post")
 ANYWHERE = (408, 413, 431, 503, 504)  # of any request: guard and protocol
-STREAM = {"schema": {"type": "string", "description": "server-sent events, then data: [DONE]"}}
+EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
+STREAM = {"schema": EVENT | {"description": "pieces of a completion in JSON, then [DONE]"}}
 KEY = {"key": {"type": "http", "scheme": "bearer"}}
 NO_KEY = ("/healthz", "/readyz")
 

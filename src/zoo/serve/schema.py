@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 LONG = 200_000  # items of a list; what a body may hold anyway
-Name = Annotated[str, Field(min_length=1, max_length=200, examples=["gpt2", "gpt2@1"])]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
 Text = Annotated[str, Field(max_length=8 * 2**20)]
 Id = Annotated[int, Field(ge=0, lt=2**31)]
 Texts = Annotated[list[Text], Field(min_length=1, max_length=LONG, fail_fast=True)]
@@ -19,6 +19,9 @@ Rows = Annotated[list[Ids], Field(min_length=1, max_length=LONG, fail_fast=True)
 Prompt = Text | Texts | Ids | Rows
 Stop = Annotated[str, Field(min_length=1, max_length=256)]
 Stops = Annotated[list[Stop], Field(max_length=16, fail_fast=True)]
+DOT = (  # the smallest picture: one pixel, as GIF
+    "data:image/gif;base64,R0lGODlhAQABAIAAAP///wAAACH5BAEAAAAALAAAAAABAAEAAAICRAEAOw=="
+)
 Picture = Annotated[str, Field(min_length=1, description="base64, or a data: URL that holds it")]
 Pictures = Annotated[list[Picture], Field(min_length=1, max_length=LONG, fail_fast=True)]
 Top = Annotated[int, Field(ge=1, le=1000, description="how many of the likeliest")]
@@ -39,19 +42,14 @@ class Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
 
 
-class Asked(Strict):
-    """What every request names."""
-
-    model: Name
-
-
 class StreamOptions(Strict):
     include_usage: bool = False
 
 
-class CompletionRequest(Asked):
+class CompletionRequest(Strict):
     """OpenAI's completion; without a seed one is drawn and told in the answer."""
 
+    model: Name = Field(examples=["gpt2"])
     prompt: Prompt
     max_tokens: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(
         default=16, description="null: as many as the model's context leaves room for"
@@ -60,7 +58,7 @@ class CompletionRequest(Asked):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = 1.0
     top_k: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=100)] | None = 1.0
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = 1.0
     n: Annotated[int, Field(ge=1, le=1000)] | None = 1
     stream: bool | None = False
     stream_options: StreamOptions | None = None
@@ -87,9 +85,10 @@ def check_streamed(asked: CompletionRequest) -> None:
         raise ValueError("stream_options is for stream: true alone")
 
 
-class EmbeddingRequest(Asked):
+class EmbeddingRequest(Strict):
     """OpenAI's embedding; vectors have the size that the model gives."""
 
+    model: Name = Field(examples=["bert"])
     input: Prompt
     encoding_format: Literal["float", "base64"] | None = "float"
     dimensions: Annotated[int, Field(ge=1, lt=2**31)] | None = Field(
@@ -98,33 +97,37 @@ class EmbeddingRequest(Asked):
     user: str | None = Field(default=None, description="not looked at")
 
 
-class FillRequest(Asked):
+class FillRequest(Strict):
     """Texts with masked words."""
 
-    input: Text | Texts
+    model: Name = Field(examples=["bert"])
+    input: Text | Texts = Field(examples=["The capital of France is [MASK]."])
     top: Top = 5
 
 
-class TextClassifyRequest(Asked):
+class TextClassifyRequest(Strict):
     """Texts to be labelled."""
 
+    model: Name = Field(examples=["spam"])
     input: Text | Texts
     top: Top = 5
 
 
-class PictureClassifyRequest(Asked):
+class PictureClassifyRequest(Strict):
     """Pictures to be labelled; with `labels` by a model that compares pictures with texts."""
 
-    image: Picture | Pictures
+    model: Name = Field(examples=["vit"])
+    image: Picture | Pictures = Field(examples=[DOT])
     labels: Texts | None = None
     top: Top = 5
 
 
-class MatchRequest(Asked):
+class MatchRequest(Strict):
     """Pictures and texts, each to be compared with each."""
 
+    model: Name = Field(examples=["clip"])
     text: Text | Texts
-    image: Picture | Pictures
+    image: Picture | Pictures = Field(examples=[DOT])
 
 
 def kind_of(body: Any) -> str:
