@@ -1,7 +1,17 @@
 """Text from a decoder: greedy, sampled or by beams; batched or streamed; by drafts or without."""
 
+from zoo.generate.continuous import Continuous, Taken
 from zoo.generate.decode import generate, stream
 from zoo.generate.drafts import DraftModel, NGram
 from zoo.generate.options import Generation, Sampling
 
-__all__ = ["DraftModel", "Generation", "NGram", "Sampling", "generate", "stream"]
+__all__ = [
+    "Continuous",
+    "DraftModel",
+    "Generation",
+    "NGram",
+    "Sampling",
+    "Taken",
+    "generate",
+    "stream",
+]

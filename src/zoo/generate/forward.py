@@ -1,13 +1,16 @@
 """One step of the model, without gradients and without dropout."""
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from zoo.nn.cache import KVCache
+
+T = TypeVar("T")
 
 
 def left_padded(rows: list[list[int]]) -> tuple[Int[Tensor, "b t"], Bool[Tensor, "b t"]]:
@@ -41,18 +44,23 @@ class Step:
         self, ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"], cache: KVCache, count: int
     ) -> Float[Tensor, "b c v"]:
         """Read likewise; give the logits behind each of the last `count` tokens."""
+        logits = self.quietly(
+            lambda: self.decoder.head(self.decoder.encode(ids, mask, cache=cache)[:, -count:])
+        )
+        check_finite(logits)
+        return logits
+
+    def quietly(self, compute: Callable[[], T]) -> T:
+        """Compute something of the model without gradients and without dropout."""
         training = [module for module in self.modules if module.training]
         for module in training:
             module.training = False
         try:
             with torch.inference_mode():
-                hidden = self.decoder.encode(ids, mask, cache=cache)
-                logits: Tensor = self.decoder.head(hidden[:, -count:])
+                return compute()
         finally:
             for module in training:
                 module.training = True
-        check_finite(logits)
-        return logits
 
 
 def last_logits(

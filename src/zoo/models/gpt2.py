@@ -8,6 +8,7 @@ the table of tokens is also the matrix that reads the answer out.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,8 +23,9 @@ from zoo.models.spec import Family
 from zoo.nn import MLP, Attention, Dropout, Embedding, KVCache, LayerCache, LayerNorm, Linear
 from zoo.nn.attention import Lengths
 from zoo.nn.basic import STD, fresh_
-from zoo.nn.fused import after_norm
+from zoo.nn.fused import after_norm, bare
 from zoo.nn.ragged import through_real
+from zoo.nn.rows import one_token_each, widths
 from zoo.nn.step import blocks_of, one_token
 from zoo.nn.tokens import check_ids, last_real, positions_of, real_tokens
 
@@ -154,6 +156,34 @@ class GPT2(Model):
             for block, layer in zip(self.blocks, cache.layers, strict=True):
                 x = block(x, padding, layer)
         return self.norm(x)
+
+    def encode_each(
+        self, ids: Int[Tensor, " n"], caches: Sequence[KVCache], width: int
+    ) -> Float[Tensor, "w 1 d"]:
+        """Give hidden states of one new token for each cache of one row: see zoo.nn.rows.
+
+        Only for a `width` of `row_widths`, while nothing about the model changes but weights.
+        """
+        where = torch.tensor([cache.length for cache in caches])
+        x = self.tokens(ids[:, None]) + self.positions(where[:, None])
+        quick = blocks_of(Block, self.blocks, x)
+        if quick is None:
+            raise RuntimeError("the blocks have changed since row_widths gave widths: ask it again")
+        for cache in caches:
+            cache.extend(1, 1, None)
+        return self.norm(one_token_each(quick, x, caches, width))
+
+    def row_widths(self, rows: int) -> tuple[int, ...]:
+        """Give the widths that `encode_each` may take for up to `rows` rows, found by trial.
+
+        None where calling the modules would do more than the step does: hooks, LoRA, a GPU.
+        """
+        around = (self.tokens, self.positions, self.drop, self.norm, self.head)
+        if type(self) is not GPT2 or self.head_name != "lm" or not bare(self, *around):
+            return ()
+        with torch.inference_mode():
+            quick = blocks_of(Block, self.blocks, self.norm.weight.detach())
+            return () if quick is None else widths(quick, self.head, rows)
 
     def forward(
         self,
