@@ -26,7 +26,9 @@ def test_keys_come_from_a_file_and_from_the_environment(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "key", ["short", "x" * 15, "with a space in it", "ключ-достаточно-длинный"]
+    "key",
+    ["short", "x" * 15, "with a space in it", "\u043a" * 20],
+    ids=["short", "fifteen", "space", "other letters"],
 )
 def test_what_is_no_key_is_refused_and_not_repeated(key):
     with pytest.raises(UsageError, match="key 2 is no key") as error:
