@@ -27,7 +27,7 @@ from zoo.serve.limits import Limits
 from zoo.serve.metrics import Metrics
 from zoo.serve.page import FILES
 from zoo.serve.protocol import Protocol
-from zoo.serve.routes import ROUTES
+from zoo.serve.routes import ROUTES, UNDOCUMENTED
 from zoo.serve.visit import GRACE, Gate, Heard
 
 BACKLOG = 2048  # connections that wait to be accepted
@@ -164,7 +164,7 @@ async def run(
 def open_door(fleet: Fleet, limits: Limits, door: Door, heard: Heard) -> Server:
     """Put app, guard, protocol and server together."""
     gate = Gate(limits)
-    metrics = Metrics(fleet.models, {route.path for route in ROUTES})
+    metrics = Metrics(fleet.models, {row.path for row in (*ROUTES, *UNDOCUMENTED)})
     hear = both(metrics.heard, heard)
     app = create_app(fleet, gate, metrics, keys=bool(door.keys))
     guard = Guard(app, gate, hear, keys=door.keys, public=FILES)
