@@ -130,8 +130,12 @@ class Int8:
             return self.one(x, bias)
         low, high = x.amin(-1, True), x.amax(-1, True)
         span = high - low
-        if not span.sum().isfinite():
-            return F.linear(x, weight, bias)
+        finite = span.isfinite()
+        if not finite.all():
+            y = self(torch.where(finite, x, 0), weight, bias)
+            wrong = ~finite.squeeze(-1)
+            y[wrong] = F.linear(x[wrong], weight, bias)  # it alone: the others keep their bits
+            return y
         span.clamp_min_(torch.finfo(torch.float32).tiny)
         # every row from 0 to 1, so that none sees the others' range
         y = self.product((x - low).div_(span))
