@@ -17,6 +17,7 @@ import psutil
 ROOT = Path(__file__).parents[2]
 SAID = re.compile(r"serving on (http://[^\s\"]+)")
 SECONDS = 180.0  # to be ready, and to leave
+LOOKS = ("/metrics", "/v1/status", "/readyz", "/healthz")  # paths at which one only looks
 
 
 class Serving:
@@ -135,4 +136,4 @@ def counted(metrics: str) -> dict[str, float]:
 def gained(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     """Give what was counted between two looks; the looks themselves are left out."""
     both = {name: after[name] - before.get(name, 0.0) for name in after}
-    return {n: value for n, value in both.items() if value and not n.startswith("/metrics")}
+    return {n: value for n, value in both.items() if value and not n.startswith(LOOKS)}

@@ -152,10 +152,8 @@ def memory(footprints: Sequence[Mapping[str, float]]) -> Record:
 
 
 def different(ours: Mapping[str, float], theirs: Mapping[str, float]) -> list[str]:
-    """Name what client and server count differently; what only looks at the server is left out."""
-    looks = ("/v1/status", "/readyz", "/healthz")
-    names = {name for name in (*ours, *theirs) if not name.startswith(looks)}
-    return sorted(name for name in names if ours.get(name, 0.0) != theirs.get(name, 0.0))
+    """Name what client and server count differently."""
+    return sorted(n for n in {*ours, *theirs} if ours.get(n, 0.0) != theirs.get(n, 0.0))
 
 
 def brief(found: Mapping[str, Any]) -> str:
