@@ -13,7 +13,7 @@ from zoo.serve.problems import Problem
 
 HEADERS = 100  # lines
 TARGET = 8 * 2**10  # bytes of a request's address
-CHUNKS = 16_384  # of a body; 512 bytes each where it is 8 MB
+CHUNKS = 4096  # of a body; 2 KB each where it is 8 MB
 
 
 class Careful(h11.Connection):

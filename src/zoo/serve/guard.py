@@ -47,10 +47,14 @@ class Guard:
         *,
         keys: Sequence[str] = (),
         public: Collection[str] = (),
+        grace: float = GRACE,
     ) -> None:
-        """Let requests with one of `keys` (all, if there are none) or for `public` through."""
+        """Let requests with one of `keys` (all, if there are none) or for `public` through.
+
+        `grace` is how many seconds after its deadline an app may still say so itself.
+        """
         self.app, self.gate, self.heard = app, gate, heard
-        self.limits = gate.limits
+        self.limits, self.grace = gate.limits, grace
         self.open = PROBES | frozenset(public)
         self.keys = Keys(keys)
 
@@ -125,7 +129,7 @@ class Guard:
         scope["state"] = scope.get("state", {}) | {"visit": visit}
         inner = asyncio.ensure_future(self.app(scope, once(body), answer.send))
         gone = asyncio.ensure_future(disconnected(receive))
-        left = visit.deadline + GRACE - time.monotonic()
+        left = visit.deadline + self.grace - time.monotonic()
         try:
             await asyncio.wait({inner, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if answer.complete:  # uvicorn calls that a disconnect too

@@ -46,6 +46,7 @@ CODES = {  # of refusals that no engine makes
     504: "late",
 }
 TITLES = {413: "Content Too Large", 422: "Unprocessable Content", CLIENT_GONE: "Client Gone"}
+FORMS = ("body", "of texts", "of pictures")  # what stands before a field's name in pydantic's
 AGAIN = 1.0  # seconds after which to come back, where nobody knows better
 
 
@@ -124,7 +125,7 @@ def of_errors(errors: Sequence[Mapping[str, Any]]) -> Problem:
 
 def path(loc: Sequence[str | int]) -> str:
     """Name a field: the first name behind `body`; what follows names forms of a union."""
-    return next((str(part) for part in loc if part not in ("body", "text", "picture")), "")
+    return next((str(part) for part in loc if part not in FORMS), "")
 
 
 def sentence(error: Mapping[str, Any]) -> str:

@@ -132,10 +132,11 @@ class MatchRequest(Strict):
 
 def kind_of(body: Any) -> str:
     """Say which of the two requests to classify is meant."""
-    return "picture" if isinstance(body, dict) and "image" in body else "text"
+    return "of pictures" if isinstance(body, dict) and "image" in body else "of texts"
 
 
 ClassifyRequest = Annotated[
-    Annotated[TextClassifyRequest, Tag("text")] | Annotated[PictureClassifyRequest, Tag("picture")],
+    Annotated[TextClassifyRequest, Tag("of texts")]
+    | Annotated[PictureClassifyRequest, Tag("of pictures")],
     Discriminator(kind_of),
 ]

@@ -145,8 +145,9 @@ def each(name: str, rows: Sequence[Any]) -> list[Json]:
 
 def model_object(model: Json, name: str) -> Json:
     """Give OpenAI's object for a model, and its versions. Raises Refusal for one that is not."""
-    wanted = name.partition("@")[2] or model["default"]
-    versions = {version["version"]: version for version in model["versions"]}
+    _, at, version = name.partition("@")
+    wanted = version if at else model["default"]
+    versions = {row["version"]: row for row in model["versions"]}
     if wanted not in versions:
         raise unknown(name)
     told = ("version", "state", "why", "about")
