@@ -5,7 +5,7 @@ tokens: more would make each wait and save nothing. Under zoo.nn.steady a row ha
 has alone; where that does not hold on this machine, rows go one at a time.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from zoo.serve.job import Job
 from zoo.serve.refusal import Refusal
+from zoo.serve.tally import Tally
 
 AT_ONCE = 32  # rows
 TOKENS = 2048
@@ -67,8 +68,7 @@ class Batches:
         self.at_once = at_once
         self.works: dict[int, Work] = {}
         self.waiting: deque[tuple[Work, int]] = deque()
-        self.steps = self.tokens = 0
-        self.sizes: Counter[int] = Counter()
+        self.tally = Tally()
 
     @property
     def busy(self) -> bool:
@@ -96,9 +96,8 @@ class Batches:
             return
         skill, kind = batch[0][0].skill, batch[0][0].rows[batch[0][1]].kind
         made = skill.compute(kind, [work.rows[place].value for work, place in batch])
-        self.steps += 1
-        self.sizes[len(batch)] += 1
-        self.tokens += sum(work.rows[place].size for work, place in batch)
+        self.tally.step(len(batch))
+        self.tally.prompt_tokens += sum(work.rows[place].size for work, place in batch)
         for (work, place), result in zip(batch, made, strict=True):
             work.results[place] = result
             work.left -= 1
@@ -139,13 +138,5 @@ class Batches:
         work.job.tell(event)
 
     def stats(self) -> dict[str, Any]:
-        return {
-            "waiting": len(self.waiting),
-            "rows": 0,
-            "cache_tokens": 0,
-            "cache_limit": 0,
-            "steps": self.steps,
-            "batches": {str(size): count for size, count in sorted(self.sizes.items())},
-            "new_tokens": 0,
-            "prompt_tokens": self.tokens,
-        }
+        gauges = {"waiting": len(self.waiting), "rows": 0, "cache_tokens": 0, "cache_limit": 0}
+        return gauges | self.tally.record()

@@ -16,6 +16,7 @@ import torch
 
 from zoo.serve.job import Job
 from zoo.serve.refusal import Refusal
+from zoo.serve.tally import Tally
 
 
 @runtime_checkable
@@ -23,6 +24,7 @@ class Crew(Protocol):
     """Works on jobs that `read` has made ready, some a step."""
 
     verbs: tuple[str, ...]
+    tally: Tally
 
     @property
     def busy(self) -> bool: ...

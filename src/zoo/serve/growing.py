@@ -4,7 +4,7 @@ A text joins when a row and room for its keys and values are free, oldest job fi
 it is done; zoo.generate.continuous sees to it that none notices the others.
 """
 
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from zoo.serve.job import Job
 from zoo.serve.limits import Limits
 from zoo.serve.refusal import Refusal
 from zoo.serve.skills import check_length
+from zoo.serve.tally import Tally
 from zoo.tasks import Generator
 
 COPIED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
@@ -70,8 +71,7 @@ class Growing:
         self.texts: dict[int, Text] = {}
         self.waiting: deque[tuple[Text, Choice]] = deque()
         self.rows: dict[int, tuple[Text, Choice]] = {}  # by the id of their request
-        self.steps = self.new_tokens = self.prompt_tokens = 0
-        self.sizes: Counter[int] = Counter()
+        self.tally = Tally()
 
     @property
     def busy(self) -> bool:
@@ -143,9 +143,7 @@ class Growing:
     def step(self) -> None:
         self.admit()
         taken = self.batch.advance()
-        self.steps += 1
-        if taken:
-            self.sizes[len(taken)] += 1
+        self.tally.step(len(taken))
         for one in taken:
             text, choice = self.rows.get(id(one.request), (None, None))
             if text is not None and choice is not None:  # else its job ended in this step
@@ -160,7 +158,7 @@ class Growing:
                 return
             self.waiting.popleft()
             self.rows[id(request)] = (text, choice)
-            self.prompt_tokens += len(request.prompt)
+            self.tally.prompt_tokens += len(request.prompt)
             self.batch.join(request, top=text.job.body.get("logprobs") or 0)
 
     def take(self, text: Text, choice: Choice, one: Taken) -> None:
@@ -168,7 +166,7 @@ class Growing:
         if one.error is not None:
             self.end(text, Refusal("broken", one.error).record())
             return
-        self.new_tokens += 1
+        self.tally.new_tokens += 1
         request = choice.request
         before = choice.prefix if choice.told == 0 else ""
         logprobs = None if choice.logprobs is None else self.note(choice.logprobs, choice, one)
@@ -202,16 +200,9 @@ class Growing:
         return self.task.tokenizer.decode([token], skip_special=False)
 
     def stats(self) -> dict[str, Any]:
-        return {
-            "waiting": len(self.waiting),
-            "rows": len(self.rows),
-            "cache_tokens": self.held,
-            "cache_limit": self.limits.cache_tokens,
-            "steps": self.steps,
-            "batches": {str(size): count for size, count in sorted(self.sizes.items())},
-            "new_tokens": self.new_tokens,
-            "prompt_tokens": self.prompt_tokens,
-        }
+        gauges = {"waiting": len(self.waiting), "rows": len(self.rows)}
+        gauges |= {"cache_tokens": self.held, "cache_limit": self.limits.cache_tokens}
+        return gauges | self.tally.record()
 
 
 def room(request: Request) -> int:

@@ -30,12 +30,11 @@ from zoo.serve.skills import (
     TextClasses,
     Vectors,
 )
+from zoo.serve.tally import Tally
 from zoo.tasks import Embedder, FillMask, Generator, ImageClassifier, Matcher, TextClassifier
 from zoo.tasks.pictures import read
 from zoo.tasks.text import read_embedding_config
 from zoo.tokenizers import Tokenizer
-
-LENGTHS = (1, 8, 64)  # tokens of the texts that warm an engine
 
 
 def open_engine(
@@ -57,7 +56,8 @@ def open_engine(
     crew = crew_of(place, model, processor, limits)
     about = about_of(place, model, crew) | {"weights": form}
     warm(Engine(crew, about))
-    return Engine(crew_of(place, model, processor, limits), about)
+    crew.tally = Tally()
+    return Engine(crew, about)
 
 
 def crew_of(place: Path, model: Any, processor: Any, limits: Limits) -> Crew:
@@ -119,7 +119,7 @@ def fingerprint(folder: Path) -> str:
 
 
 def warm(engine: Engine) -> None:
-    """Let an engine do each verb a few times; what it counts and tells is forgotten with it.
+    """Let an engine do each verb a few times; what it tells is forgotten.
 
     Raises CheckpointError when it gives no answer: such a model is not to take requests.
     """
@@ -139,10 +139,9 @@ def trials(engine: Engine, verb: str) -> Iterator[tuple[dict[str, Any], tuple[by
     context = engine.about["context"] or 1
     texts = texts_for(engine.crew, verb, context)
     if verb == "complete":
-        for tokens in LENGTHS:
+        for tokens, many in ((1, 1), (1, engine_rows(engine.crew)), (64, 1)):
             ids = [0] * max(1, min(tokens, context - 4))
-            for many in (1, engine_rows(engine.crew)):
-                yield {"prompts": [ids] * many, "max_tokens": 3, "seed": 0}, ()
+            yield {"prompts": [ids] * many, "max_tokens": 3, "seed": 0}, ()
         return
     picture = (blank(),) if engine.about["image"] else ()
     labels = ["a", "b"] if verb == "classify" and engine.about["head"] == "match" else None
@@ -164,7 +163,7 @@ def texts_for(crew: Crew, verb: str, context: int) -> list[str]:
 
 
 def engine_rows(crew: Crew) -> int:
-    return crew.limits.rows if isinstance(crew, Growing) else 1
+    return min(crew.limits.rows, crew.limits.batch) if isinstance(crew, Growing) else 1
 
 
 def blank() -> bytes:
