@@ -61,7 +61,7 @@ class ForkServer:
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # what the door prints is the door's alone
                 pass_fds=[theirs.fileno()],
-                env=os.environ | ENVIRONMENT | {"PYTHONPATH": search_path()},
+                env=UNLESS_SET | os.environ | ENVIRONMENT | {"PYTHONPATH": search_path()},
                 start_new_session=True,
             )
 
