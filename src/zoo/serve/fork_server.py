@@ -17,8 +17,8 @@ import subprocess
 import sys
 import traceback
 
-# a thread that waits for another by spinning takes the core that the other needs, as soon as anybody
-# else computes: a step of 30 ms was seen to take 600. Whoever has the machine alone may set ACTIVE
+# a thread that spins while it waits takes the core that another needs, as soon as somebody
+# else computes: a step of 30 ms was seen to take 600. With the machine to itself: ACTIVE
 UNLESS_SET = {"OMP_WAIT_POLICY": "PASSIVE"}
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}  # else numpy starts threads while it is imported
 PRELOADED = ("zoo.serve.worker",)  # and torch with it

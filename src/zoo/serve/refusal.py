@@ -21,7 +21,12 @@ class Refusal(Exception):
     """
 
     def __init__(
-        self, kind: Kind, message: str, *, param: str | None = None, retry_after: float | None = None
+        self,
+        kind: Kind,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
