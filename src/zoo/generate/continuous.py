@@ -52,6 +52,9 @@ class Row:
         assert self.cache is not None
         return self.cache
 
+    def capacity(self) -> int:
+        return 0 if self.cache is None else self.cache.capacity
+
 
 class Continuous:
     """Decode up to `rows` texts at a time; requests may join and leave between any two steps.
@@ -87,8 +90,7 @@ class Continuous:
     @property
     def cache_tokens(self) -> int:
         """Count the tokens that there is room for in all caches held."""
-        rows = [*self.growing, *self.queue]
-        return sum(row.cache.capacity for row in rows if row.cache is not None)
+        return sum(map(Row.capacity, [*self.growing, *self.queue]))
 
     def join(self, request: Request, *, top: int = 0) -> None:
         """Take a request in; each of its tokens comes with the `top` likeliest ids.

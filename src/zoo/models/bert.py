@@ -23,6 +23,7 @@ from zoo.nn import MLP, Attention, Dropout, Embedding, LayerNorm, Linear
 from zoo.nn.attention import Lengths
 from zoo.nn.basic import STD
 from zoo.nn.ragged import of_real, through_real
+from zoo.nn.steady import each
 from zoo.nn.tokens import check_ids, first_real, pool, positions_of, real_tokens
 
 
@@ -172,7 +173,7 @@ class BERT(Model):
         hidden = self.encode(input_ids, attention_mask, token_type_ids)
         mask = real_tokens(input_ids, attention_mask, self.config.pad)
         if self.head_name in SENTENCE:
-            return self.head(self.pooled(hidden, mask))
+            return each(self.head, self.pooled(hidden, mask))
         return of_real(self.head, hidden, mask)
 
     def pooled(
@@ -181,7 +182,8 @@ class BERT(Model):
         """Give tanh of an affine map of the first real token, as sentence heads read it."""
         if self.pooler is None:
             raise ValueError(f"head {self.head_name!r} has no pooler; load with head=None")
-        return torch.tanh(self.pooler(first_real(hidden, mask)))
+        pooler = self.pooler
+        return each(lambda first: torch.tanh(pooler(first)), first_real(hidden, mask))
 
     def embed(
         self,

@@ -37,7 +37,9 @@ from zoo.nn import MLP, Attention, Embedding, LayerNorm, Linear, Patches
 from zoo.nn.basic import fresh_
 from zoo.nn.fused import after_norm
 from zoo.nn.patch import check_pixels, positions_for, with_prefix
+from zoo.nn.ragged import through_real
 from zoo.nn.stack import through
+from zoo.nn.steady import current, each
 from zoo.nn.tokens import check_ids, positions_of, real_tokens, take
 from zoo.ops._elementary import readable
 
@@ -132,7 +134,8 @@ class TextTower(Inspectable, nn.Module):
         padding = real_tokens(input_ids, attention_mask, None)
         where = positions_of(input_ids.shape[1], padding, None, input_ids.device)
         x = self.tokens(input_ids) + self.positions(where)
-        return self.norm(through(self.blocks, x, padding, recompute=recompute))
+        lead = through if current() is None else through_real
+        return self.norm(lead(self.blocks, x, padding, recompute=recompute))
 
     def pool(
         self,
@@ -200,7 +203,7 @@ class CLIP(Model):
         """Project an image to the shared space, not normalised."""
         self.check_has("image_projection", "images")
         hidden = self.image.encode(pixel_values, interpolate=interpolate, recompute=self.recompute)
-        return self.image_projection(self.image.pool(hidden))
+        return each(lambda row: self.image_projection(self.image.pool(row)), hidden)
 
     def text_features(
         self, input_ids: Int[Tensor, "b t"], attention_mask: Tensor | None = None
@@ -208,7 +211,7 @@ class CLIP(Model):
         """Project a text to the shared space, not normalised."""
         self.check_has("text_projection", "texts")
         hidden = self.text.encode(input_ids, attention_mask, recompute=self.recompute)
-        return self.text_projection(self.text.pool(hidden, input_ids, attention_mask))
+        return each(self.text_projection, self.text.pool(hidden, input_ids, attention_mask))
 
     def encode_image(
         self, pixel_values: Float[Tensor, "b c y x"], *, interpolate: bool = False
@@ -218,7 +221,7 @@ class CLIP(Model):
         Raises ValueError for images of another size (`interpolate` lets them in) or no multiple of
         the patch.
         """
-        return ops.normalize(self.image_features(pixel_values, interpolate=interpolate))
+        return each(ops.normalize, self.image_features(pixel_values, interpolate=interpolate))
 
     def encode_text(
         self, input_ids: Int[Tensor, "b t"], attention_mask: Tensor | None = None
@@ -228,7 +231,7 @@ class CLIP(Model):
         Raises ValueError for a text without its end token, ids outside the vocabulary and texts
         longer than the context.
         """
-        return ops.normalize(self.text_features(input_ids, attention_mask))
+        return each(ops.normalize, self.text_features(input_ids, attention_mask))
 
     def forward(
         self,
@@ -257,7 +260,9 @@ class CLIP(Model):
         if head == "text_hidden":
             return self.text.encode(ids, attention_mask, recompute=self.recompute)
         hidden = self.image.encode(pixels, interpolate=interpolate, recompute=self.recompute)
-        return self.head(hidden[:, 1:].mean(1)) if head == "image" else hidden
+        if head != "image":
+            return hidden
+        return each(lambda row: self.head(row[:, 1:].mean(1)), hidden)
 
     def check_has(self, part: str, what: str) -> None:
         if not hasattr(self, part):

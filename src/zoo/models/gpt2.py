@@ -26,6 +26,7 @@ from zoo.nn.basic import STD, fresh_
 from zoo.nn.fused import after_norm, bare
 from zoo.nn.ragged import through_real
 from zoo.nn.rows import one_token_each, widths
+from zoo.nn.steady import each
 from zoo.nn.step import blocks_of, one_token
 from zoo.nn.tokens import check_ids, last_real, positions_of, real_tokens
 
@@ -195,7 +196,8 @@ class GPT2(Model):
         """Give what the head gives: see the shapes at the top of this file."""
         hidden = self.encode(input_ids, attention_mask, cache=cache)
         if self.head_name == "sequence":
-            hidden = last_real(hidden, real_tokens(input_ids, attention_mask, self.config.pad))
+            mask = real_tokens(input_ids, attention_mask, self.config.pad)
+            return each(self.head, last_real(hidden, mask))
         return self.head(hidden)
 
     def new_cache(self, batch: int, capacity: int | None = None) -> KVCache:

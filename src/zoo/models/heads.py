@@ -4,10 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zoo import ops
 from zoo.nn import Dropout, LayerNorm, Linear
 from zoo.nn.basic import fresh_
-from zoo.ops.packed import Packed, packed_linear
+from zoo.nn.steady import affine, gelu
+from zoo.ops.packed import Packed
 
 
 class LMHead(nn.Module):
@@ -21,9 +21,7 @@ class LMHead(nn.Module):
         fresh_(self.weight)
 
     def forward(self, hidden: Float[Tensor, "... d"]) -> Float[Tensor, "... v"]:
-        if self.packed is not None:
-            return packed_linear(hidden, self.weight, None, self.packed)
-        return ops.linear(hidden, self.weight)
+        return affine(hidden, self.weight, None, self.packed)
 
 
 class MaskedLMHead(nn.Module):
@@ -42,13 +40,10 @@ class MaskedLMHead(nn.Module):
 
     def features(self, hidden: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
         """Give what the last linear layer reads."""
-        return self.norm(ops.gelu(self.transform(hidden), self.gelu))
+        return self.norm(gelu(self.transform(hidden), self.gelu))
 
     def forward(self, hidden: Float[Tensor, "... d"]) -> Float[Tensor, "... v"]:
-        features = self.features(hidden)
-        if self.packed is not None:
-            return packed_linear(features, self.weight, self.bias, self.packed)
-        return ops.linear(features, self.weight, self.bias)
+        return affine(self.features(hidden), self.weight, self.bias, self.packed)
 
 
 class Classifier(nn.Module):

@@ -26,6 +26,7 @@ from zoo.nn.basic import STD
 from zoo.nn.fused import after_norm
 from zoo.nn.patch import Pair, check_pixels, grid_of, positions_for, with_prefix
 from zoo.nn.stack import through
+from zoo.nn.steady import each
 
 V = TypeVar("V", bound="ViT")
 
@@ -139,7 +140,7 @@ class ViT(Model):
         self, pixel_values: Float[Tensor, "b c y x"], *, interpolate: bool = False
     ) -> Float[Tensor, "b d"]:
         """Make one vector an image: what a classifier would read."""
-        return self.pool(self.encode(pixel_values, interpolate=interpolate))
+        return each(self.pool, self.encode(pixel_values, interpolate=interpolate))
 
     def forward(
         self,
@@ -151,7 +152,7 @@ class ViT(Model):
         """Give what the head gives: see the shapes at the top of this file."""
         hidden = self.encode(pixel_values, bool_masked_pos, interpolate=interpolate)
         if self.head_name == "image":
-            return self.head(self.pool(hidden))
+            return each(lambda row: self.head(self.pool(row)), hidden)
         if self.head_name == "masked_image":
             c = self.config
             grid = grid_of((pixel_values.shape[2], pixel_values.shape[3]), c.patch)
@@ -163,7 +164,8 @@ class ViT(Model):
         """Give tanh of an affine map of the class token, Hugging Face's `pooler_output`."""
         if self.pooler is None:
             raise ValueError(f"head {self.head_name!r} has no pooler; load with head=None")
-        return torch.tanh(self.pooler(hidden[:, 0]))
+        pooler = self.pooler
+        return each(lambda first: torch.tanh(pooler(first)), hidden[:, 0])
 
     def reset_classifier(self, classes: int, labels: Sequence[str] | None = None) -> None:
         """Put a fresh classifier for other classes in the place of the head."""

@@ -1,5 +1,9 @@
 """Multi-head attention (Vaswani et al. 2017, section 3.2.2) over zoo.ops.attention."""
 
+from collections.abc import Callable
+from functools import partial
+
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -7,11 +11,13 @@ from zoo import ops
 from zoo.nn.basic import LayerNorm, Linear, draw_seed
 from zoo.nn.cache import LayerCache
 from zoo.nn.fused import norm_linear
+from zoo.nn.steady import current, each
 from zoo.ops._attention_dense import attention_weights, visible
 from zoo.ops._function import no_autocast
 from zoo.ops.attention import use_padding
 
 Lengths = tuple[int, ...]
+ALIGNED = 16  # numbers: memory is handed out from a multiple of so many on
 
 
 class Attention(nn.Module):
@@ -56,9 +62,11 @@ class Attention(nn.Module):
         rate = self.rate if self.training else 0.0
         seed = draw_seed() if rate else None
         lengths, padding = (padding, None) if isinstance(padding, tuple) else (None, padding)
-        y = ops.attention(
-            q, k, v, causal=self.causal, padding=padding, lengths=lengths, rate=rate, seed=seed
-        )
+        look = partial(ops.attention, causal=self.causal, rate=rate, seed=seed)
+        if current() is None:
+            y = look(q, k, v, padding=padding, lengths=lengths)
+        else:
+            y = one_by_one(look, (q, k, v), padding, lengths)
         return self.out(y.transpose(1, 2).reshape(b, t, d))  # (b, t, h n)
 
     def split(self, x: Float[Tensor, "b t d"], norm: LayerNorm | None = None) -> tuple[Tensor, ...]:
@@ -83,3 +91,24 @@ class Attention(nn.Module):
 
     def extra_repr(self) -> str:
         return f"heads={self.heads}, causal={self.causal}, rate={self.rate}"
+
+
+def one_by_one(
+    look: Callable[..., Tensor],
+    qkv: tuple[Tensor, ...],
+    padding: Bool[Tensor, "b s"] | None,
+    lengths: Lengths | None,
+) -> Float[Tensor, "b h t n"]:
+    """Let each sequence attend in a call of its own: threads share a batch out by its size."""
+    if lengths is None:
+        rows = map(dense, qkv)
+        return each(lambda q, k, v, real: look(q, k, v, padding=real), *rows, padding)
+    parts = zip(*(x.split(lengths, 2) for x in qkv), strict=True)
+    return torch.cat([look(*map(dense, part)) for part in parts], 2)
+
+
+def dense(x: Float[Tensor, "b h t n"]) -> Float[Tensor, "b h t n"]:
+    """Give x where memory begins, if its tokens do not: the kernel's sums depend on that."""
+    if x.stride(2) % ALIGNED == 0:
+        return x
+    return x.clone(memory_format=torch.contiguous_format)

@@ -5,7 +5,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from zoo import ops
-from zoo.ops.packed import Packed, packed_linear
+from zoo.nn.steady import affine
+from zoo.ops.packed import Packed
 
 STD = 0.02  # of a fresh weight: GPT-2 (Radford et al. 2019), BERT (Devlin et al. 2018)
 
@@ -30,9 +31,7 @@ class Linear(nn.Linear):
             nn.init.zeros_(self.bias)
 
     def forward(self, x: Float[Tensor, "... i"]) -> Float[Tensor, "... o"]:
-        if self.packed is not None:
-            return packed_linear(x, self.weight, self.bias, self.packed)
-        return ops.linear(x, self.weight, self.bias)
+        return affine(x, self.weight, self.bias, self.packed)
 
 
 class LayerNorm(nn.Module):

@@ -15,6 +15,7 @@ from torch.nn.modules import module as modules
 
 from zoo import ops
 from zoo.nn.basic import LayerNorm, Linear
+from zoo.nn.steady import gelu
 from zoo.ops._function import transformed
 
 APART = ContextVar("APART", default=False)
@@ -57,7 +58,7 @@ def gelu_linear(h: Float[Tensor, "... i"], form: str, linear: Linear) -> Float[T
     """Give linear(gelu(h)), and keep h alone."""
     if fuses(h, linear):
         return ops.gelu_linear(h, linear.weight, linear.bias, form)
-    return linear(ops.gelu(h, form))
+    return linear(gelu(h, form))
 
 
 def norm_linear(

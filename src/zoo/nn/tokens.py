@@ -4,11 +4,14 @@ Positions come from the mask alone: a token's position is the number of real tok
 left padding, right padding and no padding give the same numbers for the real tokens.
 """
 
+from functools import partial
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from zoo.nn.cache import KVCache
+from zoo.nn.steady import current, each
 from zoo.ops._elementary import readable
 
 
@@ -111,11 +114,21 @@ def pool(
         raise ValueError("a row of attention_mask has no real token; there is nothing to pool")
     if how == "cls":
         return first_real(hidden, mask)
+    if current() is not None:  # what padding adds to a sum is nothing, but in another order
+        return each(partial(pool_real, how=how), hidden, mask)
     if mask is None:
         return hidden.mean(1) if how == "mean" else hidden.amax(1)
     if how == "max":
         return hidden.masked_fill(~mask[..., None], -torch.inf).amax(1)
     return hidden.masked_fill(~mask[..., None], 0).sum(1) / mask.sum(1, keepdim=True)
+
+
+def pool_real(
+    hidden: Float[Tensor, "1 t d"], mask: Bool[Tensor, "1 t"] | None, how: str
+) -> Float[Tensor, "1 d"]:
+    """Give the `mean` or `max` of one row's real tokens alone."""
+    real = hidden if mask is None else hidden[:, mask[0]]
+    return real.mean(1) if how == "mean" else real.amax(1)
 
 
 POOLINGS = ("cls", "mean", "max")
