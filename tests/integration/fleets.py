@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import time
 from pathlib import Path
@@ -34,12 +35,26 @@ def damage(folder):
     weights.write_bytes(weights.read_bytes()[:-7])
 
 
+class Ears:
+    """Hear a fleet; `at` says what to do, once, at the next record of an event."""
+
+    def __init__(self):
+        self.records = []
+        self.at = {}
+
+    def __call__(self, record):
+        self.records.append(record)
+        self.at.pop(record["event"], lambda: None)()
+
+    def of(self, event):
+        """Give the versions that an event was told of."""
+        return [r["version"] for r in self.records if r["event"] == event]
+
+
 @contextlib.asynccontextmanager
-async def serving(words, **limits):
+async def serving(words, *, heard=lambda record: None, **limits):
     """Start a fleet; end it, whatever happens."""
-    heard = []
-    fleet = Fleet(plan_of(words), Limits(**limits), heard=heard.append)
-    fleet.events = heard
+    fleet = Fleet(plan_of(words), Limits(**limits), heard=heard)
     try:
         await fleet.start()
         yield fleet
@@ -77,20 +92,23 @@ async def text_of(answers):
 
 
 class Offline:
-    """What folders say to a prompt, without a server."""
+    """What folders say to a prompt, without a server; each text is made once."""
 
     def __init__(self, place):
         self.place = Path(place)
-        self.tasks = {}
+        self.task = functools.cache(self._task)
+        self.text = functools.cache(self._text)
 
-    def text(self, folder, seed=0, tokens=8, prompt="the house is"):
+    def _task(self, folder):
+        task = Generator.from_folder(self.place / folder)
+        task.model.eval().optimize_for_inference("float32")
+        return task
+
+    def _text(self, folder, seed=0, tokens=8, prompt="the house is"):
         """Continue a prompt as `body` asks."""
-        if folder not in self.tasks:
-            self.tasks[folder] = Generator.from_folder(self.place / folder)
-            self.tasks[folder].model.eval().optimize_for_inference("float32")
         options = {"temperature": 1.0, "seed": seed, "max_new_tokens": tokens}
         with torch.no_grad():
-            (made,) = self.tasks[folder].generate([prompt], **options)
+            (made,) = self.task(folder).generate([prompt], **options)
         return made.text
 
 

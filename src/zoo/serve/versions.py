@@ -22,6 +22,7 @@ from zoo.serve.refusal import Refusal
 from zoo.serve.worker_link import WorkerLink, open_link
 
 LONGEST_PAUSE = 30.0  # seconds between two starts
+STEADY = 5.0  # seconds of being ready after which a death is no part of a row of them
 LONGEST_WAIT = 30  # seconds that anyone is asked to wait
 SMOOTH = 32  # requests that the pace remembers
 LIVES = 2  # deaths of workers that a request may see
@@ -103,8 +104,8 @@ class Version:
         name = f"{self.model}@{self.version}"
         if not self.takes(deadline):
             wait = self._back - now if self.state == "restarting" else 1.0
-            why = f" ({self.why})" if self.why else ""
             after = max(1, math.ceil(wait)) if self.state != "refused" else None
+            why = ", as the log says" if self.why else ""  # it may name folders of this machine
             raise Refusal("unready", f"{name} is {self.state}{why}", retry_after=after)
         verbs = self.about["verbs"] if self.about else []
         if verb not in verbs:
@@ -163,7 +164,7 @@ class Version:
                 self._become("refused", why)
                 self._settled.set()
                 return
-            long = self.state == "ready" and time.time() - self.since > LONGEST_PAUSE
+            long = self.state == "ready" and time.time() - self.since > STEADY
             barren = 0 if self._answered or long else barren + 1
             pause = pause_after(barren)
             self._mourn(why, pause)
