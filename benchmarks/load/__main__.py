@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     add("--times", type=float, default=stages.TIMES, help="the ceiling, in the overload (5)")
     add("--even", action="store_true", help="arrivals evenly spaced, not as people come")
     add("--users", type=int, default=8, help="of versus (8)")
+    add("--at-once", type=int, default=1, help="requests that the peer of versus works on (1)")
     add("--rounds", type=int, default=6, help="of versus (6)")
     return made
 

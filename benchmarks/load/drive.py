@@ -40,6 +40,7 @@ class Run:
     asked: list[Asked]
     variants: list[tuple[int, str]]  # (item, what was said)
     footprints: list[dict[str, float]] = field(default_factory=list)
+    client: dict[str, float] = field(default_factory=dict)  # how late, and how busy it was
 
 
 def drive(server: Serving, items: Path, plan: Plan, out: Path, *, key: str | None = None) -> Run:
@@ -65,7 +66,7 @@ def drive(server: Serving, items: Path, plan: Plan, out: Path, *, key: str | Non
         raise RuntimeError(f"Locust left no records: {told.read_text()[-2000:]}")
     found = json.loads(records.read_text())
     variants = [(number, said) for number, said in found["variants"]]
-    return Run([Asked(*row) for row in found["rows"]], variants, footprints)
+    return Run([Asked(*row) for row in found["rows"]], variants, footprints, found["client"])
 
 
 def watch(server: Serving, locust: "subprocess.Popen[bytes]") -> list[dict[str, float]]:

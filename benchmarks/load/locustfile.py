@@ -36,6 +36,7 @@ class Recorder:
         self.variants: dict[tuple[int, str], int] = {}
         self.start = time.perf_counter()
         self.under_way = 0
+        self.late = 0.0  # seconds by which an arrival was sent after its time, at most
 
     def next(self) -> int:
         """Draw an item: nonsense as often as the plan says."""
@@ -70,7 +71,9 @@ class Recorder:
         for connection in self.idle:
             connection.close()
         variants = [[number, said] for number, said in self.variants]
-        out = {"rows": self.rows, "variants": variants}
+        share = time.process_time() / (time.perf_counter() - self.start)  # of one processor
+        client = {"late_seconds": self.late, "processor_share": share}
+        out = {"rows": self.rows, "variants": variants, "client": client}
         Path(PLAN["out"]).write_text(json.dumps(out))
 
 
@@ -113,7 +116,9 @@ class Asks(User):
         sent = []
         for at in arrivals(PLAN["rates"], PLAN["seed"], even=PLAN["even"]):
             number = RECORDER.next()
-            gevent.sleep(max(0.0, RECORDER.start + at - time.perf_counter()))
+            ahead = RECORDER.start + at - time.perf_counter()
+            gevent.sleep(max(0.0, ahead))
+            RECORDER.late = max(RECORDER.late, -ahead)
             if RECORDER.under_way < MOST:
                 sent.append(gevent.spawn(RECORDER.ask, number, self.environment))
             else:

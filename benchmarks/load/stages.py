@@ -51,6 +51,7 @@ class Bench:
             "name": name,
             "faults": faults,
             "counts_differ": {n: [ours.get(n), theirs.get(n)] for n in different(ours, theirs)},
+            "client": run.client,
             **memory(run.footprints),
             "by_verb": self.by_verb(run, right),
         }

@@ -38,10 +38,12 @@ def table(result: Record) -> str:
     lines = [HEAD, RULE, *(row(name, found) for name, found in runs(result))]
     verbs = result.get("soak", result.get("baseline", {})).get("by_verb", {})
     if verbs:
-        lines += ["", "| model, verb | answers | p50 | p95 | p99 |", "|---|---:|---:|---:|---:|"]
+        lines += ["", "| model, verb | answers | p50 | p95 | p99 | p99 / p50 |"]
+        lines.append("|---|---:|---:|---:|---:|---:|")
     for name, found in verbs.items():
         times = " | ".join(milliseconds(found[share]) for share in ("p50", "p95", "p99"))
-        lines.append(f"| {name} | {found['count']} | {times} |")
+        ratio = found["p99"] / found["p50"]
+        lines.append(f"| {name} | {found['count']} | {times} | {ratio:.1f} |")
     return "\n".join([*lines, "", *(f"- {line}" for line in shown(result))])
 
 
