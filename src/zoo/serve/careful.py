@@ -27,10 +27,11 @@ class Careful(h11.Connection):
 
     def next_event(self) -> Any:
         """Give the next event; raise RemoteProtocolError where it is over a limit."""
+        head = self.their_state is h11.IDLE
         try:
             event = super().next_event()
         except h11.RemoteProtocolError as error:
-            if error.error_status_hint == 431:
+            if head and error.error_status_hint == 431:
                 self.fault = too_long(self.limits)
             raise
         fault = self.fault_of(event)
@@ -61,6 +62,8 @@ def fault_of_head(request: h11.Request, limits: Limits) -> Problem | None:
         return too_long(limits)
     if len(headers) > HEADERS:
         return Problem(431, f"there are more than {HEADERS} headers")
+    if request.http_version not in (b"1.0", b"1.1"):
+        return Problem(400, "this server speaks HTTP/1.1")
     names = {name for name, _ in headers}
     if {b"content-length", b"transfer-encoding"} <= names:
         return Problem(400, "a body has Content-Length or Transfer-Encoding, not both")

@@ -175,6 +175,7 @@ def open_door(fleet: Fleet, limits: Limits, door: Door, heard: Heard) -> Server:
         lifespan="off",
         interface="asgi3",
         log_config=None,
+        log_level="error",  # bad requests are told as records
         access_log=False,
         proxy_headers=False,
         server_header=False,
@@ -207,8 +208,12 @@ async def running(fleet: Fleet, heard: Heard) -> AsyncIterator[None]:
 
 
 async def start(fleet: Fleet, heard: Heard) -> None:
-    """Start a fleet, and say when it is ready."""
-    await fleet.start()
+    """Start a fleet, and say when it is ready, or what went wrong."""
+    try:
+        await fleet.start()
+    except Exception as error:
+        heard({"event": "start failed", "level": "error", "says": str(error)})
+        raise
     heard({"event": "ready" if fleet.ready else "not ready"})
 
 

@@ -53,6 +53,7 @@ REFUSED = [
     (LINE + b"bad header\r\n\r\n", 400, "not HTTP/1.1"),
     (LINE + b"a\0b: c\r\n\r\n", 400, "not HTTP/1.1"),
     (b"GET / HTTP/1.1\r\n\r\n", 400, "not HTTP/1.1"),
+    (b"GET / HTTP/2.0\r\nhost: a\r\n\r\n", 400, "speaks HTTP/1.1"),
     (b"\x16\x03\x01\x02\x00", 400, "not HTTP/1.1"),
     (b"hello\r\n\r\n", 400, "not HTTP/1.1"),
     (LINE + b"transfer-encoding: chunked\r\n\r\nzz\r\n", 400, "not HTTP/1.1"),
