@@ -150,7 +150,7 @@ def test_while_it_is_away_who_can_wait_waits(fleet, ears, runner, place):
     assert text == Offline(place).text("one", 5)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_only_the_door_ends_a_worker(fleet, runner, number):
     async def main():
         before = deaths(fleet)

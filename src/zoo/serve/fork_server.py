@@ -1,9 +1,9 @@
 """A process that has imported torch once and forks a worker in milliseconds.
 
 It does nothing but import and fork: torch runs no op and no library has a thread before the fork,
-so that the child may start threads of its own. It sits in a session of its own and ignores SIGINT
-and SIGTERM, which are the door's to hear; it ends when the door's socket ends, however the door
-died. multiprocessing's fork server does neither, and stays until its parent ends.
+so that the child may start threads of its own. It sits in a session of its own and ignores SIGINT,
+SIGTERM and SIGHUP, which are the door's to hear; it ends when the door's socket ends, however the
+door died. multiprocessing's fork server does neither, and stays until its parent ends.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ UNLESS_SET = {"OMP_WAIT_POLICY": "PASSIVE"}
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}  # else numpy starts threads while it is imported
 PRELOADED = ("zoo.serve.worker",)  # and torch with it
 WANTED = ("tokenizers", "PIL.Image")  # by some models, where they are installed
-IGNORED = (signal.SIGINT, signal.SIGTERM)
+IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ForkServer:
