@@ -53,7 +53,10 @@ COUNTS: ContextVar[Counts | None] = ContextVar("COUNTS", default=None)
 
 
 class steady:
-    """Give each row, inside, the bits that it has alone inside; `None` switches it off again."""
+    """Give each row, inside, the bits that it has alone inside; `None` switches it off again.
+
+    For answers: gradients want padding led along, and hooks whole batches, whose bits may differ.
+    """
 
     def __init__(self, counts: Counts | None) -> None:
         self.counts = counts
@@ -100,7 +103,7 @@ def in_counts(
         count = min(count for count in counts if count >= len(part))
         found.append(product(fill(in_line(part), count))[: len(part)])
     y = found[0] if len(found) == 1 else torch.cat(found)
-    return y.view(*x.shape[:-1], -1)
+    return y.view(*x.shape[:-1], y.shape[1])
 
 
 def gelu(x: Float[Tensor, "... d"], form: str) -> Float[Tensor, "... d"]:
@@ -146,7 +149,7 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
     """Tell whether two tensors hold the same bits; a NaN is like itself."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
-    return torch.equal(*(x.detach().contiguous().view(torch.uint8) for x in (a, b)))
+    return torch.equal(*(x.detach().reshape(-1).view(torch.uint8) for x in (a, b)))
 
 
 def good_counts(
