@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.load.items import PATHS as VERB_PATHS
 from benchmarks.load.offline import fault
-from benchmarks.load.serving import ROOT, Serving
+from benchmarks.load.serving import ROOT, Serving, place
 from benchmarks.load.stats import Asked
 
 LOCUST = ROOT / ".venv" / "load"  # where `make` puts the extra `load`
@@ -102,7 +102,7 @@ def counts(run: Run, items: Sequence[Any]) -> dict[str, float]:
     for one in run.asked:
         if not one.status:
             continue  # no answer, and so none of the server's
-        found[f"{paths[one.item]} {one.status}"] += 1
+        found[place(paths[one.item], one.status)] += 1
         if one.status == 200:
             for name, count in tokens(run.variants[one.variant][1]).items():
                 found[name] += count

@@ -17,6 +17,7 @@ import psutil
 ROOT = Path(__file__).parents[2]
 SAID = re.compile(r"serving on (http://[^\s\"]+)")
 SECONDS = 180.0  # to be ready, and to leave
+EARLY = frozenset({"401", "408", "413", "429", "431", "503"})
 LOOKS = ("/metrics", "/v1/status", "/readyz", "/healthz")  # paths at which one only looks
 
 
@@ -116,6 +117,11 @@ def zoo_serve(
     return Serving(["-m", "zoo", "serve", *models, *where, *options], log, **environment)
 
 
+def place(route: str, status: int | str) -> str:
+    """Name a count; who refuses early does not know the path yet, so such counts have none."""
+    return f"{'any' if str(status) in EARLY else route} {status}"
+
+
 def counted(metrics: str) -> dict[str, float]:
     """Read what /metrics counts: {"route status": requests}, and the tokens of all models."""
     from prometheus_client.parser import text_string_to_metric_families
@@ -124,7 +130,7 @@ def counted(metrics: str) -> dict[str, float]:
     for family in text_string_to_metric_families(metrics):
         for sample in family.samples:
             if sample.name == "zoo_requests_total":
-                name = f"{sample.labels['route']} {sample.labels['status']}"
+                name = place(sample.labels["route"], sample.labels["status"])
             elif sample.name in ("zoo_prompt_tokens_total", "zoo_new_tokens_total"):
                 name = sample.name.removeprefix("zoo_").removesuffix("_total")
             else:

@@ -162,9 +162,12 @@ def brief(found: Mapping[str, Any]) -> str:
     times = [milliseconds(found["latency"][name]) for name in ("p50", "p95", "p99")]
     wrong = f", {found['wrong']} WRONG" if found["wrong"] else ""
     differ = f", COUNTS DIFFER {found['counts_differ']}" if found["counts_differ"] else ""
+    client = found["client"]
+    busy = f"client late by {milliseconds(client['late_seconds'])}, {client['processor_share']:.0%}"
     return (
         f"{found['name']}: {found['goodput']:.1f} answers/s, p50 {times[0]}, p95 {times[1]}, "
         f"p99 {times[2]}, {found['errors']} errors, {found['refused']} refused{wrong}{differ}"
+        f" ({busy} of a processor)"
     )
 
 
