@@ -75,6 +75,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         for stage in asked:
             carry_out(stage, bench, args, result)
         result["exit_code"] = server.end()
+    write(result, args.out)
     return result
 
 

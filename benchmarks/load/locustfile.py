@@ -34,9 +34,13 @@ class Recorder:
         self.idle: list[Connection] = []
         self.rows: list[list[Any]] = []
         self.variants: dict[tuple[int, str], int] = {}
-        self.start = time.perf_counter()
+        self.begin()
         self.under_way = 0
         self.late = 0.0  # seconds by which an arrival was sent after its time, at most
+
+    def begin(self) -> None:
+        """Begin to count time; until here Locust was starting."""
+        self.start, self.spent = time.perf_counter(), time.process_time()
 
     def next(self) -> int:
         """Draw an item: nonsense as often as the plan says."""
@@ -71,7 +75,8 @@ class Recorder:
         for connection in self.idle:
             connection.close()
         variants = [[number, said] for number, said in self.variants]
-        share = time.process_time() / (time.perf_counter() - self.start)  # of one processor
+        taken = time.perf_counter() - self.start
+        share = (time.process_time() - self.spent) / taken  # of one processor
         client = {"late_seconds": self.late, "processor_share": share}
         out = {"rows": self.rows, "variants": variants, "client": client}
         Path(PLAN["out"]).write_text(json.dumps(out))
@@ -103,7 +108,7 @@ class Asks(User):
     def closed(self) -> None:
         """Ask one after the other until the time is over."""
         if type(self).running == 1:
-            RECORDER.start = time.perf_counter()
+            RECORDER.begin()
         while type(self).running < PLAN["users"]:  # all begin together
             gevent.sleep(0.005)
         until = RECORDER.start + PLAN["seconds"]
@@ -112,7 +117,7 @@ class Asks(User):
 
     def open(self) -> None:
         """Send each request when its time has come, however many are under way."""
-        RECORDER.start = time.perf_counter()
+        RECORDER.begin()
         sent = []
         for at in arrivals(PLAN["rates"], PLAN["seed"], even=PLAN["even"]):
             number = RECORDER.next()
