@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from zoo.nn.steady import Counts, steady
 from zoo.serve.job import Job
 from zoo.serve.refusal import Refusal
 from zoo.serve.tally import Tally
@@ -65,7 +66,8 @@ class Batches:
     def __init__(self, skills: dict[str, Skill], *, at_once: int = AT_ONCE) -> None:
         self.skills = skills
         self.verbs = tuple(skills)
-        self.at_once = at_once
+        self.at_once = at_once  # 1 where batches would change a row's bits
+        self.counts = Counts()
         self.works: dict[int, Work] = {}
         self.waiting: deque[tuple[Work, int]] = deque()
         self.tally = Tally()
@@ -95,13 +97,18 @@ class Batches:
         if not batch:
             return
         skill, kind = batch[0][0].skill, batch[0][0].rows[batch[0][1]].kind
-        made = skill.compute(kind, [work.rows[place].value for work, place in batch])
+        made = self.compute(skill, kind, [work.rows[place].value for work, place in batch])
         self.tally.step(len(batch))
         self.tally.prompt_tokens += sum(work.rows[place].size for work, place in batch)
         for (work, place), result in zip(batch, made, strict=True):
             work.results[place] = result
             work.left -= 1
             self.finish(work)
+
+    def compute(self, skill: Skill, kind: str, values: Sequence[Any]) -> list[Tensor]:
+        """Give what a skill makes of each of some rows, with the bits that each has alone."""
+        with steady(self.counts):
+            return skill.compute(kind, values)
 
     def take(self) -> list[tuple[Work, int]]:
         """Take the oldest row and those that can go with it: same skill, same kind."""

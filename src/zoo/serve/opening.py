@@ -7,6 +7,7 @@ few times, for lengths from one token to all, so that the first request is as fa
 
 import hashlib
 from collections.abc import Iterator
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from zoo.checkpoint import CheckpointError
 from zoo.checkpoint.packaged import find
 from zoo.models import BERT, CLIP, GPT2, ViT
+from zoo.nn.steady import holds
 from zoo.serve.batches import Batches, Skill
 from zoo.serve.engine import Crew, Engine
 from zoo.serve.growing import Growing
@@ -35,6 +37,8 @@ from zoo.tasks import Embedder, FillMask, Generator, ImageClassifier, Matcher, T
 from zoo.tasks.pictures import read
 from zoo.tasks.text import read_embedding_config
 from zoo.tokenizers import Tokenizer
+
+Trial = tuple[dict[str, Any], tuple[bytes, ...]]
 
 
 def open_engine(
@@ -56,6 +60,7 @@ def open_engine(
     crew = crew_of(place, model, processor, limits)
     about = about_of(place, model, crew) | {"weights": form}
     warm(Engine(crew, about))
+    about["batches"] = keeps_bits(crew, about)
     crew.tally = Tally()
     return Engine(crew, about)
 
@@ -124,7 +129,7 @@ def warm(engine: Engine) -> None:
     Raises CheckpointError when it gives no answer: such a model is not to take requests.
     """
     for verb in engine.about["verbs"]:
-        for body, files in trials(engine, verb):
+        for body, files in trials(engine.crew, engine.about, verb):
             told: list[dict[str, Any]] = []
             engine.submit(Job(0, verb, body, told.append, files))
             with torch.no_grad():
@@ -134,17 +139,37 @@ def warm(engine: Engine) -> None:
                 raise CheckpointError(f"a trial of {verb} failed: {told[-1]['message']}")
 
 
-def trials(engine: Engine, verb: str) -> Iterator[tuple[dict[str, Any], tuple[bytes, ...]]]:
+def keeps_bits(crew: Crew, about: dict[str, Any]) -> bool:
+    """Try whether batches leave rows their bits on this machine; where not, rows go one by one."""
+    if not isinstance(crew, Batches):
+        return True
+    held = all(
+        holds(partial(crew.compute, skill, kind), values)
+        for verb, skill in crew.skills.items()
+        for kind, values in kinds(skill, trials(crew, about, verb))
+    )
+    crew.at_once = crew.at_once if held else 1
+    return held
+
+
+def kinds(skill: Skill, tried: Iterator[Trial]) -> Iterator[tuple[str, list[Any]]]:
+    """Give what a skill reads in its trials, a kind of rows at a time."""
+    rows = [row for body, files in tried for row in skill.rows(Job(0, "", body, print, files))]
+    for kind in {row.kind: None for row in rows}:
+        yield kind, [row.value for row in rows if row.kind == kind]
+
+
+def trials(crew: Crew, about: dict[str, Any], verb: str) -> Iterator[Trial]:
     """Give bodies and files that a verb can be tried with."""
-    context = engine.about["context"] or 1
-    texts = texts_for(engine.crew, verb, context)
+    context = about["context"] or 1
+    texts = texts_for(crew, verb, context)
     if verb == "complete":
-        for tokens, many in ((1, 1), (1, engine_rows(engine.crew)), (64, 1)):
+        for tokens, many in ((1, 1), (1, engine_rows(crew)), (64, 1)):
             ids = [0] * max(1, min(tokens, context - 4))
             yield {"prompts": [ids] * many, "max_tokens": 3, "seed": 0}, ()
         return
-    picture = (blank(),) if engine.about["image"] else ()
-    labels = ["a", "b"] if verb == "classify" and engine.about["head"] == "match" else None
+    picture = (blank(),) if about["image"] else ()
+    labels = ["a", "b"] if verb == "classify" and about["head"] == "match" else None
     for many in (1, 3):
         body = {"texts": texts * many, "top": 1, "labels": labels}
         if verb == "classify" and picture:
