@@ -5,6 +5,8 @@ SIGTERM, SIGINT   /readyz falls at once; for `drain` seconds requests are taken 
                   finished, idle connections closed, and `serve` returns 0
 the same again    ends at once; `serve` returns 1
 SIGHUP            calls `reload`
+
+When a model cannot be had at the start, `serve` returns 1.
 """
 
 import asyncio
@@ -58,6 +60,10 @@ class Server(uvicorn.Server):
         self.heard({"event": "signal", "says": signal.Signals(number).name})
         self.force_exit = self.should_exit
         self.should_exit = self.gate.leaving = True
+
+    def give_up(self) -> None:
+        """End at once; `serve` returns 1."""
+        self.should_exit = self.force_exit = self.gate.leaving = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -154,7 +160,7 @@ async def run(
     server = open_door(fleet, limits, door, heard)
     host, port = listener.getsockname()[:2]
     heard({"event": "listening", "host": host, "port": port})
-    async with running(fleet, heard):
+    async with running(fleet, heard, server.give_up):
         with signals(server, heard, reload):
             await server.serve([listener])
     heard({"event": "ended"})
@@ -196,9 +202,9 @@ def both(first: Heard, second: Heard) -> Heard:
 
 
 @contextlib.asynccontextmanager
-async def running(fleet: Fleet, heard: Heard) -> AsyncIterator[None]:
+async def running(fleet: Fleet, heard: Heard, give_up: Callable[[], None]) -> AsyncIterator[None]:
     """Start a fleet beside what goes on inside, and end it behind it."""
-    starting = asyncio.create_task(start(fleet, heard))
+    starting = asyncio.create_task(start(fleet, heard, give_up))
     try:
         yield
     finally:
@@ -207,14 +213,20 @@ async def running(fleet: Fleet, heard: Heard) -> AsyncIterator[None]:
         await fleet.close()
 
 
-async def start(fleet: Fleet, heard: Heard) -> None:
-    """Start a fleet, and say when it is ready, or what went wrong."""
+async def start(fleet: Fleet, heard: Heard, give_up: Callable[[], None]) -> None:
+    """Start a fleet, and say that it is ready; give up where some model is not to be had.
+
+    Whoever starts a server looks at it; later, a version that is refused leaves the others alone.
+    """
     try:
         await fleet.start()
     except Exception as error:
         heard({"event": "start failed", "level": "error", "says": str(error)})
-        raise
-    heard({"event": "ready" if fleet.ready else "not ready"})
+    if fleet.ready or fleet.draining:
+        heard({"event": "ready"})
+    else:
+        heard({"event": "not ready", "level": "error"})
+        give_up()
 
 
 @contextlib.contextmanager
