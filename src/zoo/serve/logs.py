@@ -115,6 +115,8 @@ def cleaned(key: str, value: Any) -> Any:
 def printable(text: str) -> str:
     """Escape what a terminal would obey or not show, line ends among it, and cut what is long."""
     shown = text if len(text) <= LONGEST else text[:LONGEST] + "..."
+    if shown.isprintable():  # nearly always, and a server writes many lines
+        return shown
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
 
 

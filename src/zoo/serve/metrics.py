@@ -72,7 +72,7 @@ class Metrics:
 
     def heard(self, record: Mapping[str, Any]) -> None:
         """Count a request that has ended; what a record lacks is not counted."""
-        self.recent.heard(dict(record), time.monotonic())
+        self.recent.heard(record, time.monotonic())
         model, version = self.known(record.get("model"))
         route = among(self.routes, record["route"])
         method = among(METHODS, record["method"])

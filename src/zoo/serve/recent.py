@@ -6,7 +6,7 @@ second of any traffic costs a few hundred numbers at most. Prometheus keeps what
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,7 +54,7 @@ class Recent:
     def __init__(self) -> None:
         self.seconds: deque[Second] = deque(maxlen=SECONDS)
 
-    def heard(self, record: dict[str, Any], now: float) -> None:
+    def heard(self, record: Mapping[str, Any], now: float) -> None:
         """Count a request that ended at `now`, seconds of a clock that does not go back.
 
         Only posts count: the page's own questions are no load. What was refused at the door is
