@@ -25,6 +25,7 @@ from zoo.serve.refusal import Refusal
 from zoo.serve.visit import Gate, Heard
 
 LINGER = 2.0  # seconds in which what a client still sends is thrown away
+YOUNG = 0.5  # seconds in which a client that has just connected is expected to speak
 SLICE = 16 * 2**10  # bytes that are parsed at once
 
 
@@ -87,7 +88,7 @@ class Protocol(H11Protocol):
         self.gentle = Gentle(transport, self.limits.request_seconds, self.unread)
         super().connection_made(self.gentle)  # type: ignore[arg-type]
         if len(self.connections) > self.limits.connections:
-            self.refuse(of_refusal(Refusal("busy", "too many connections at once")))
+            self.refuse(of_refusal(Refusal("unready", "too many connections at once")))
         self.watch_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -158,6 +159,7 @@ class Protocol(H11Protocol):
         name = uuid.uuid4().hex
         headers, body = encoded(problem, name)
         extra = [(b"x-request-id", name.encode()), (b"connection", b"close")]
+        extra += self.server_state.default_headers
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self.write(problem.status, headers + extra, body)
             self.heard(record(problem, name, time.monotonic() - self.begun, len(body)))
@@ -178,9 +180,12 @@ class Protocol(H11Protocol):
         """Close the connection if nothing is asked on it, not even by bytes that wait."""
         if self.transport.is_closing():
             return
-        asked = self.cycle is not None and not self.cycle.response_complete
+        if self.cycle is None:
+            busy = time.monotonic() < self.begun + YOUNG
+        else:
+            busy = not self.cycle.response_complete
         descriptor = self.transport.get_extra_info("socket").fileno()
-        if not (asked or self.trailing() or readable(descriptor)):
+        if not (busy or self.trailing() or readable(descriptor)):
             self.shutdown()
 
     def unread(self) -> bool:

@@ -97,6 +97,7 @@ class Server(uvicorn.Server):
             listener.close()
             for connection in waiting:
                 await loop.connect_accepted_socket(self.protocol, connection)
+        await asyncio.sleep(TICK)  # whoever was accepted just before gets its protocol
 
     def protocol(self) -> asyncio.Protocol:
         """Make the protocol of one connection."""
