@@ -218,6 +218,17 @@ def test_a_worker_that_dies_while_it_loads_is_refused(place):
     assert refusal.retry_after is None and text
 
 
+@pytest.mark.scheduled
+def test_a_worker_that_is_deaf_is_killed_at_the_end(place):
+    async def main():
+        before = set(children())
+        async with serving([f"gpt2={place / 'one'}"]) as fleet:
+            strike(fleet, signal.SIGSTOP)
+        await until(lambda: set(children()) <= before)
+
+    asyncio.run(main())
+
+
 DOOR = """
 import asyncio, sys
 from zoo.serve.fleet import Fleet

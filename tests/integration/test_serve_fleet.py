@@ -206,3 +206,8 @@ def test_close_refuses_what_is_in_flight(place):
         return await asyncio.gather(*(a.done() for a in asked), return_exceptions=True)
 
     assert [refusal.kind for refusal in asyncio.run(main())] == ["draining"] * 3
+
+
+def test_the_door_has_no_torch(run_python):
+    script = "import sys, zoo.serve.fleet; print('torch' in sys.modules, 'numpy' in sys.modules)"
+    assert run_python(script).split() == ["False", "False"]
