@@ -20,6 +20,7 @@ from typing import Any
 from benchmarks.load import stats
 from benchmarks.load.drive import Plan, Run, counts, drive, judged
 from benchmarks.load.items import Item, items_of, nonsense
+from benchmarks.load.offline import UNDECIDED
 from benchmarks.load.serving import ROOT, Serving, counted, gained
 
 MIB = 1 << 20
@@ -83,13 +84,16 @@ def prepare(
     items = items_of(models, seed=seed, tokens=tokens, only=only)
     items += nonsense(models[0]["name"])
     out.mkdir(parents=True, exist_ok=True)
-    (out / "items.json").write_text(json.dumps(items))
     asked, file = out / "offline.asked.json", out / "offline.json"
     asked.write_text(json.dumps({"folders": dict(folders), "weights": weights, "items": items}))
-    say(f"{sum(item['good'] for item in items)} requests are answered offline")
     command = [sys.executable, "-m", "benchmarks.load.offline", str(asked), str(file)]
     subprocess.run(command, cwd=ROOT, check=True)
-    expected = json.loads(file.read_text())
+    pairs = zip(items, json.loads(file.read_text()), strict=True)
+    kept = [(item, answer) for item, answer in pairs if answer != UNDECIDED]
+    say(f"{len(kept)} requests; {len(items) - len(kept)} left out: rounding decides their texts")
+    (out / "items.json").write_text(json.dumps([item for item, _ in kept]))
+    expected = [answer for _, answer in kept]
+    items = [item for item, _ in kept]
     return Bench(server=server, items=items, expected=expected, out=out, seed=seed, say=say)
 
 

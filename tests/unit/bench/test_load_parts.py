@@ -15,7 +15,7 @@ from benchmarks.load import stages, table, versus  # noqa: E402
 from benchmarks.load.client import Connection, Reply, request_bytes, told  # noqa: E402
 from benchmarks.load.drive import Run, counts, judged  # noqa: E402
 from benchmarks.load.items import items_of, nonsense  # noqa: E402
-from benchmarks.load.offline import far, far_pairs, fault  # noqa: E402
+from benchmarks.load.offline import UNDECIDED, agreed, far, far_pairs, fault, forms_of  # noqa: E402
 from benchmarks.load.serving import counted, gained  # noqa: E402
 from benchmarks.load.stats import Asked, summary  # noqa: E402
 
@@ -152,6 +152,16 @@ def test_items_are_for_the_default_version_and_of_the_seed():
 def test_an_answer_is_held_against_the_offline_one(verb, expected, answer, wrong):
     found = fault({"verb": verb}, expected, json.dumps(answer))
     assert found == wrong if wrong is None else wrong in found
+
+
+def test_a_text_that_rounding_decides_has_no_right_answer():
+    def text_of(model, asked):
+        return {"text": model + asked}
+
+    assert agreed(text_of, ["a", "a"], "x") == {"text": "ax"}
+    assert agreed(text_of, ["a", "b"], "x") == UNDECIDED
+    assert forms_of("complete", None) == (None, "float32")
+    assert forms_of("fill", None) == (None,) and forms_of("complete", "int8") == ("int8",)
 
 
 def test_names_with_like_numbers_may_change_places_at_the_end():
