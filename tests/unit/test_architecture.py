@@ -39,7 +39,7 @@ FLOORS = {
     "tasks": 5,
     "report": 5,
     "serve": 6,
-    "cli": 6,
+    "cli": 7,
 }
 OUTSIDE = {"__init__", "__main__"}  # the package's own door
 
@@ -145,7 +145,7 @@ def test_a_hidden_body_is_seen():
 def test_every_room_has_a_floor():
     for file in FILES:
         if place(file) not in OUTSIDE:
-            assert floor(place(file)) in range(7)
+            assert floor(place(file)) in range(8)
 
 
 def test_exports_are_sorted_and_there():
