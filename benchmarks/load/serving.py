@@ -16,6 +16,8 @@ import psutil
 
 ROOT = Path(__file__).parents[2]
 SAID = re.compile(r"serving on (http://[^\s\"]+)")
+# threads that wait leave the processor to who shares it, the client among them
+PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE"}
 SECONDS = 180.0  # to be ready, and to leave
 EARLY = frozenset({"401", "408", "413", "429", "431", "503"})
 LOOKS = ("/metrics", "/v1/status", "/readyz", "/healthz")  # paths at which one only looks
@@ -35,7 +37,7 @@ class Serving:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                env=os.environ | {"PYTHONPATH": paths} | environment,
+                env=PASSIVE | os.environ | {"PYTHONPATH": paths} | environment,
             )
         try:
             self.url = self.wait_for(lambda: SAID.search(log.read_text()))[1]

@@ -10,6 +10,7 @@ Every answer with status 200 is compared with the offline one, and every run's c
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from benchmarks.load import stats
 from benchmarks.load.drive import Plan, Run, counts, drive, judged
 from benchmarks.load.items import Item, items_of, nonsense
 from benchmarks.load.offline import UNDECIDED
-from benchmarks.load.serving import ROOT, Serving, counted, gained
+from benchmarks.load.serving import PASSIVE, ROOT, Serving, counted, gained
 
 MIB = 1 << 20
 SHARE, TIMES, USUAL = 0.8, 5.0, 0.5  # of the ceiling: soak, overload, before and after it
@@ -87,7 +88,7 @@ def prepare(
     asked, file = out / "offline.asked.json", out / "offline.json"
     asked.write_text(json.dumps({"folders": dict(folders), "weights": weights, "items": items}))
     command = [sys.executable, "-m", "benchmarks.load.offline", str(asked), str(file)]
-    subprocess.run(command, cwd=ROOT, check=True)
+    subprocess.run(command, cwd=ROOT, check=True, env=PASSIVE | os.environ)
     pairs = zip(items, json.loads(file.read_text()), strict=True)
     kept = [(item, answer) for item, answer in pairs if answer != UNDECIDED]
     say(f"{len(kept)} requests; {len(items) - len(kept)} left out: rounding decides their texts")
