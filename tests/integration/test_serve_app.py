@@ -28,9 +28,10 @@ LIMITS = Limits(batch=4, depth=8)
 def app(tmp_path_factory):
     fleet = Fleet(plan_of([f"gpt2={tmp_path_factory.mktemp('none')}"]), LIMITS)
     metrics = Metrics(fleet.models, {route.path for route in ROUTES})
-    inner = create_app(fleet, Gate(LIMITS), metrics, keys=True)
-    guard, _, records = guarded(inner, LIMITS)
-    guard.records = records
+    gate = Gate(LIMITS)
+    guard, _, records = guarded(create_app(fleet, gate, metrics, keys=True), LIMITS)
+    guard.records, guard.leaver = records, gate
+    guard.keyless = create_app(fleet, gate, metrics)
     yield guard
     asyncio.run(fleet.close())
 
@@ -165,6 +166,22 @@ def test_an_empty_fleet_is_alive_and_not_ready(app):
     assert get(app, "/v1/models").json == {"object": "list", "data": []}
     assert is_problem(get(app, "/v1/models/gpt2@1"), 404, "no model 'gpt2@1'", "model")
     assert get(app, "/v1/status").json["models"] == []
+
+
+def test_a_server_that_leaves_is_not_ready(app):
+    app.leaver.leaving = True
+    assert is_problem(get(app, "/readyz"), 503, "about to leave")
+    app.leaver.leaving = False
+    assert is_problem(get(app, "/readyz"), 503, "a model is loading")
+
+
+def test_the_document_asks_for_a_key_where_one_is_needed(app):
+    told = get(app, "/openapi.json").json
+    assert told["components"]["securitySchemes"] == {"key": {"type": "http", "scheme": "bearer"}}
+    free = app.keyless.state.document
+    assert "securitySchemes" not in free["components"]
+    assert "security" not in free["paths"]["/v1/fill"]["post"]
+    assert "401" not in free["paths"]["/v1/fill"]["post"]["responses"]
 
 
 def test_operators_find_numbers_and_a_page(app):

@@ -107,7 +107,7 @@ def of_refusal(refusal: Refusal) -> Problem:
     status = STATUS[refusal.kind]
     headers = {}
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-        headers["retry-after"] = str(max(1, ceil(refusal.retry_after or AGAIN)))
+        headers["retry-after"] = str(ceil(refusal.retry_after or AGAIN))
     if refusal.kind == "draining":
         headers["connection"] = "close"
     return Problem(status, refusal.message, refusal.param, refusal.kind, headers)

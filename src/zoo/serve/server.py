@@ -11,10 +11,12 @@ When a model cannot be had at the start, `serve` returns 1.
 
 import asyncio
 import contextlib
+import ctypes
 import functools
 import resource
 import signal
 import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,6 +37,7 @@ from zoo.serve.visit import GRACE, Gate, Heard
 BACKLOG = 2048  # connections that wait to be accepted
 KEPT = 15  # seconds a connection is kept on which nothing is asked
 TICK = 0.02  # seconds between two looks at what is still open
+ATTACH_FILTER = 26  # SO_ATTACH_FILTER of Linux
 Reload = Callable[[], Awaitable[None]]
 
 
@@ -91,6 +94,7 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for listener in sockets:
             loop.remove_reader(listener.fileno())
+            take_no_more(listener)
             waiting = list(accept_all(listener))
             for server in self.servers:
                 server.close()
@@ -119,6 +123,18 @@ class Server(uvicorn.Server):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def take_no_more(listener: socket.socket) -> None:
+    """Let the kernel drop whoever asks for a connection from now on; only Linux can.
+
+    They ask again a second later and find the port closed. Otherwise one who is let in between
+    the last `accept` and `close` is reset, perhaps with a request that it has sent.
+    """
+    drop = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF: return 0
+    program = struct.pack("HL", 1, ctypes.addressof(drop))
+    with contextlib.suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, ATTACH_FILTER, program)
 
 
 def accept_all(listener: socket.socket) -> Iterator[socket.socket]:

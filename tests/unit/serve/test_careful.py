@@ -88,3 +88,16 @@ FINE = [
 @pytest.mark.parametrize(("sent", "kinds"), FINE, ids=range(len(FINE)))
 def test_what_is_within_the_limits_passes(sent, kinds):
     assert events(sent) == kinds
+
+
+def test_chunks_are_counted_for_each_body():
+    connection = Careful(LIMITS)
+    for _ in range(2):
+        connection.receive_data(
+            LINE + b"transfer-encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * CHUNKS
+        )
+        connection.receive_data(b"0\r\n\r\n")
+        assert read_all(connection)[-1] == "EndOfMessage"
+        connection.send(h11.Response(status_code=204, headers=[]))
+        connection.send(h11.EndOfMessage())
+        connection.start_next_cycle()

@@ -205,6 +205,31 @@ def test_work_ends_when_its_client_has_gone(app):
     assert record["status"] == (reply.status or 499)
 
 
+def test_an_answer_that_is_whole_is_not_taken_for_a_client_that_left():
+    async def answered():
+        guard, _, records = guarded(tidies)
+        reply = Reply()
+
+        async def receive():  # as uvicorn's: a whole answer ends what can be received
+            while not reply.whole:
+                await asyncio.sleep(0)
+                if asked.taken == 0:
+                    return await asked.receive()
+            return {"type": "http.disconnect"}
+
+        asked = Client([b"a"])
+        await guard(scope_of("GET", "/", {}), receive, reply.send)
+        return records
+
+    async def tidies(scope, receive, send):
+        await echo(scope, receive, send)
+        for _ in range(9):
+            await asyncio.sleep(0)
+
+    (record,) = asyncio.run(answered())
+    assert (record["status"], record.get("refused")) == (200, None)
+
+
 def test_a_client_that_leaves_amid_its_body_is_told_nothing():
     class Leaving(Client):
         async def receive(self):
