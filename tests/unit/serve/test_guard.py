@@ -95,6 +95,7 @@ WRONG = [
     "Bearer ke",
     "Bearer keyy",
     "Basic a2V5",
+    "Basic key",
     "key",
     "bearer KEY",
     "é",
