@@ -223,13 +223,18 @@ def quietly(do: Callable[[], Any]) -> Any:
         return do()
 
 
+def chosen(found: tuple[Any, ...], outputs: int) -> Any:
+    """Choose among the ways that work, the best first."""
+    wide = outputs >= WIDE and found[0] is Int8
+    return found[1] if wide and len(found) > 1 else found[0]
+
+
 def product_of(weight: Tensor, form: str) -> Product | None:
     """Bring a weight into a form; None where the form cannot hold it, or torch lacks the form."""
     found = ways(form)
     if not found or not fits(weight, form):
         return None
-    wide = weight.shape[0] >= WIDE and found[0] is Int8
-    way = found[1] if wide and len(found) > 1 else found[0]
+    way = chosen(found, weight.shape[0])
     with torch.no_grad():
         product: Product = quietly(lambda: way(weight.detach()))
     return product

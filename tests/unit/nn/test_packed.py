@@ -8,7 +8,7 @@ from zoo.models import preset
 from zoo.nn import Linear, Patches
 from zoo.nn.lora import LoRALinear
 from zoo.nn.packed import pack_layers, packable, unpack_layers, unpacked
-from zoo.ops.packed import FORMS, Packed, packed_linear
+from zoo.ops.packed import FORMS, Packed, packed_linear, product_of
 
 FAMILIES = ("gpt2", "bert", "vit", "clip")
 X = torch.randn(5, 16, generator=torch.Generator().manual_seed(0))
@@ -41,8 +41,8 @@ def test_each_layer_multiplies_by_its_own_copy(form):
 @pytest.mark.parametrize(("form", "share"), [("float32", 4), ("float16", 2), ("int8", 1)])
 def test_the_bytes_of_the_copies_are_told(form, share):
     count, outputs = 16 * 24 + 24 * 8, 24 + 8
-    steps = 16 * outputs if form == "int8" else 0  # of each output channel, with its sums
-    assert pack_layers(some_layers(), form).size == share * count + steps
+    channel = product_of(torch.ones(1, 1), form).size - share  # its steps and sums, on this CPU
+    assert pack_layers(some_layers(), form).size == share * count + channel * outputs
 
 
 def test_unpacked_layers_are_what_they_were_to_the_bit():

