@@ -143,11 +143,12 @@ def keeps_bits(crew: Crew, about: dict[str, Any]) -> bool:
     """Try whether batches leave rows their bits on this machine; where not, rows go one by one."""
     if not isinstance(crew, Batches):
         return True
-    held = all(
-        holds(partial(crew.compute, skill, kind), values)
-        for verb, skill in crew.skills.items()
-        for kind, values in kinds(skill, trials(crew, about, verb))
-    )
+    with torch.no_grad():  # as an engine computes: gradients want padding led along
+        held = all(
+            holds(partial(crew.compute, skill, kind), values)
+            for verb, skill in crew.skills.items()
+            for kind, values in kinds(skill, trials(crew, about, verb))
+        )
     crew.at_once = crew.at_once if held else 1
     return held
 
