@@ -18,6 +18,9 @@ from integration.fleets import (
     version_of,
     write_folders,
 )
+from unit.serve.asgi import ask as asgi_ask
+from unit.serve.asgi import guarded
+from zoo.serve.crowd import Crowd
 from zoo.serve.refusal import Refusal
 from zoo.tasks import FillMask
 
@@ -139,6 +142,50 @@ def test_a_queue_that_is_full_refuses_and_says_when_to_come_back(fleet, runner):
     assert refusal.retry_after >= 1 and refusal.retry_after == int(refusal.retry_after)
     assert bert["vectors"]  # another model's queue is its own
     assert len(set(texts)) > 1 and after
+
+
+BODIES = [
+    ("/v1/completions", b'{"model": "gpt2", "prompt"', 429),  # is no JSON, and nobody looked
+    ("/v1/completions", b'{ "prompt": "a", "model" :"gpt2@1"}', 429),
+    ("/v1/fill", b'{"model":"gpt2"}', 429),
+    ("/v1/completions", b'{"model": "bert"}', 204),
+    ("/v1/completions", b'{"model": "no-such-model"}', 204),
+    ("/v1/completions", b'{"model": "gpt2@7"}', 204),
+    ("/v1/completions", b'{"models": "gpt2"}', 204),
+    ("/v1/models", b'{"model": "gpt2"}', 204),
+    ("/v1/completions", b"", 204),
+]
+
+
+def test_a_body_for_a_model_that_is_full_is_not_understood(fleet, runner):
+    crowd = Crowd(fleet, frozenset({"/v1/completions", "/v1/fill"}))
+    passed = []
+
+    async def app(scope, receive, send):
+        passed.append((await receive())["body"])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    guard, _, records = guarded(app, crowd=crowd.check)
+
+    async def main():
+        free = [await asgi_ask(guard, "POST", path, body) for path, body, _ in BODIES]
+        records.clear(), passed.clear()
+        asked = [ask(fleet, seed, tokens=30) for seed in range(LIMITS["queue"])]
+        full = [await asgi_ask(guard, "POST", path, body) for path, body, _ in BODIES]
+        await asyncio.gather(*map(text_of, asked))
+        return free, full
+
+    free, full = runner.run(main())
+    assert {reply.status for reply in free} == {204}
+    assert [reply.status for reply in full] == [status for _, _, status in BODIES]
+    assert passed == [body for _, body, status in BODIES if status == 204]
+    for (path, _, status), reply, record in zip(BODIES, full, records, strict=True):
+        if status == 429:
+            assert int(reply.headers["retry-after"]) >= 1
+            assert reply.json["error"]["code"] == "busy"
+            assert (record["route"], record["model"]) == (path, "gpt2@1")
+            assert record["refused"] == "busy"
 
 
 def test_a_deadline_ends_a_request_and_its_work(fleet, runner):

@@ -24,6 +24,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Crowd = Callable[[str, bytes, dict[str, Any]], None]
 
 PROBES = frozenset({"/healthz", "/readyz"})  # asked by machines that hold no key
 ALWAYS = PROBES | {"/metrics"}  # answered while the server leaves
@@ -34,6 +35,10 @@ logger = logging.getLogger("zoo.serve")
 
 class Gone(Exception):
     """The client has closed its side."""
+
+
+def nobody(path: str, body: bytes, noted: dict[str, Any]) -> None:
+    """Find no model full."""
 
 
 class Guard:
@@ -47,14 +52,16 @@ class Guard:
         *,
         keys: Sequence[str] = (),
         public: Collection[str] = (),
+        crowd: Crowd = nobody,
         grace: float = GRACE,
     ) -> None:
         """Let requests with one of `keys` (all, if there are none) or for `public` through.
 
+        `crowd` raises Refusal for a body whose model is full, as zoo.serve.crowd does.
         `grace` is how many seconds after its deadline an app may still say so itself.
         """
         self.app, self.gate, self.heard = app, gate, heard
-        self.limits, self.grace = gate.limits, grace
+        self.limits, self.crowd, self.grace = gate.limits, crowd, grace
         self.open = PROBES | frozenset(public)
         self.keys = Keys(keys)
 
@@ -100,12 +107,20 @@ class Guard:
         holding = Holding(self.gate)
         try:
             body = await self.read(scope, headers, receive, holding)
+            self.shed(scope["path"], body, visit)
             visit.deadline = time.monotonic() + self.limits.request_seconds
             await self.work(scope, body, visit, receive, answer)
         finally:
             holding.release()
             visit.leave()
             self.gate.inside -= 1
+
+    def shed(self, path: str, body: bytes, visit: Visit) -> None:
+        """Raise Problem where it is known already that the work cannot be done now."""
+        try:
+            self.crowd(path, body, visit.noted)
+        except Refusal as refusal:
+            raise of_refusal(refusal) from None
 
     async def read(
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, holding: "Holding"

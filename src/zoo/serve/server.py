@@ -25,6 +25,7 @@ from typing import Any, cast
 import uvicorn
 
 from zoo.serve.app import create_app
+from zoo.serve.crowd import Crowd
 from zoo.serve.fleet import Fleet
 from zoo.serve.guard import Guard
 from zoo.serve.limits import Limits
@@ -190,7 +191,9 @@ def open_door(fleet: Fleet, limits: Limits, door: Door, heard: Heard) -> Server:
     metrics = Metrics(fleet.models, {row.path for row in (*ROUTES, *UNDOCUMENTED)})
     hear = both(metrics.heard, heard)
     app = create_app(fleet, gate, metrics, keys=bool(door.keys))
-    guard = Guard(app, gate, hear, keys=door.keys, public=FILES)
+    asks = frozenset(row.path for row in ROUTES if row.method == "POST")
+    crowd = Crowd(fleet, asks).check
+    guard = Guard(app, gate, hear, keys=door.keys, public=FILES, crowd=crowd)
     config = uvicorn.Config(
         guard,
         http=functools.partial(Protocol, gate=gate, heard=hear),  # type: ignore[arg-type]

@@ -111,9 +111,14 @@ class Version:
         if verb not in verbs:
             why = f"{name} does {', '.join(verbs)}, not {verb}"
             raise Refusal("invalid", why, param="model")
+        self.check_room()
+
+    def check_room(self) -> None:
+        """Raise Refusal when as many requests are in flight as may be."""
         if len(self._asked) >= self._limits.queue:
-            why = f"{name} has {len(self._asked)} requests in flight, as many as it may"
-            raise Refusal("busy", why, retry_after=self._pace.seconds_for(len(self._asked)))
+            name, many = f"{self.model}@{self.version}", len(self._asked)
+            why = f"{name} has {many} requests in flight, as many as it may"
+            raise Refusal("busy", why, retry_after=self._pace.seconds_for(many))
 
     async def finish(self) -> None:
         """Take nothing new, answer what was accepted, and go."""
