@@ -12,6 +12,7 @@ was accepted and leaves. http://HOST:PORT/ shows what goes on; docs/serving.md s
 import argparse
 import asyncio
 import ipaddress
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -146,6 +147,7 @@ def silent(record: dict[str, Any]) -> None:
 @contextmanager
 def heard_by(log: Any, tracing: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Give what hears the server's records: the log, people, and OpenTelemetry if asked for."""
+    from zoo.serve.logs import Bridge
     from zoo.serve.tracing import open_tracing
 
     spans = open_tracing() if tracing else None
@@ -158,9 +160,15 @@ def heard_by(log: Any, tracing: bool) -> Iterator[Callable[[dict[str, Any]], Non
         if spans is not None and record["event"] == "request":
             spans.heard(record)
 
+    bridge = Bridge(log)
+    loggers = [logging.getLogger(name) for name in ("zoo.serve", "uvicorn.error", "asyncio")]
+    for logger in loggers:
+        logger.addHandler(bridge)
     try:
         yield heard
     finally:
+        for logger in loggers:
+            logger.removeHandler(bridge)
         if spans is not None:
             spans.close()
 

@@ -21,8 +21,13 @@ BLOCK = 64  # logits looked at together by `greedy`
 def penalize(
     logits: Float[Tensor, "b v"], seen: Bool[Tensor, "b v"], penalty: float
 ) -> Float[Tensor, "b v"]:
-    """Make tokens that were `seen` less likely (penalty > 1) or more (< 1)."""
-    return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+    """Make tokens that were `seen` less likely (penalty > 1) or more (< 1).
+
+    What a tiny or a huge penalty would make infinite becomes the largest number there is.
+    """
+    most = torch.finfo(logits.dtype).max
+    scaled = torch.where(logits > 0, logits / penalty, logits * penalty)
+    return torch.where(seen, scaled.clamp(-most, most), logits)
 
 
 def keep_top_k(logits: Float[Tensor, "b v"], k: int) -> Float[Tensor, "b v"]:

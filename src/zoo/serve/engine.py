@@ -9,6 +9,7 @@ step; zoo.serve.batches answers whole batches. Nothing here has heard of HTTP or
 
 import threading
 import time
+import traceback
 from collections import Counter
 from typing import Any, Protocol, runtime_checkable
 
@@ -114,8 +115,9 @@ class Engine:
         self.crew.drop(lambda job: overdue(job, cancelled, start))
         try:
             self.crew.step()
-        except Exception as error:  # whatever a model may do: those it was asked for hear of it
-            broken = Refusal("broken", f"the model failed: {type(error).__name__}: {error}")
+        except Exception:  # whatever a model may do: those it was asked for hear that it did
+            traceback.print_exc()
+            broken = Refusal("broken", "the model failed; the server's log says how")
             self.crew.drop(lambda job: broken)
         self.busy_seconds += time.monotonic() - start
         return True

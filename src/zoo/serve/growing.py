@@ -85,6 +85,9 @@ class Growing:
             asked = f"{len(prompts)} prompts with {n} choices each"
             why = f"{asked}: expected 1 to {self.limits.batch} texts in a request"
             raise Refusal("invalid", why, param="prompt")
+        if body.get("echo") and body.get("logprobs") is not None:
+            why = "echo and logprobs together: there are none of the prompt's tokens; ask for one"
+            raise Refusal("invalid", why, param="echo")
         choices, tokens = [], 0
         for i, prompt in enumerate(prompts):
             check_length(prompt, self.task.model.config.context, f"prompt {i}", "prompt")
@@ -190,7 +193,7 @@ class Growing:
             "tokens": [self.name(one.token)],
             "token_logprobs": [one.logprob],
             "top_logprobs": [{self.name(token): logprob for token, logprob in one.top}],
-            "text_offset": [len(choice.prefix) + choice.shown],
+            "text_offset": [choice.shown],
         }
         for name, values in fresh.items():
             kept[name] += values

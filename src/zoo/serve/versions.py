@@ -258,7 +258,9 @@ class Version:
             self._link.send({"is": "cancel", "id": number})
 
     def _become(self, state: str, why: str | None = None, **more: Any) -> None:
-        self.state, self.why, self.since = state, why, time.time()
+        # the log alone says where things lie on this machine
+        self.why = why and why.replace(self.folder, "its folder")
+        self.state, self.since = state, time.time()
         self._tell(f"version {state}", **({"why": why} if why else {}), **more)
 
     def _tell(self, event: str, **more: Any) -> None:

@@ -115,8 +115,9 @@ def hand(engine: Engine, record: Record, files: list[bytes], outbox: Outbox) -> 
     job = job_of(record, files, outbox.put)
     try:
         engine.submit(job)
-    except Exception as error:
-        why = f"the model cannot take this request: {sentence(error)}"
+    except Exception:
+        traceback.print_exc()
+        why = "the model cannot take this request; the server's log says why"
         job.tell(Refusal("broken", why).record())
 
 

@@ -84,6 +84,15 @@ def test_repetition_is_penalised_on_both_sides_of_zero():
     assert sample.penalize(logits, seen, 0.5).tolist() == [[4.0, -1.0, 3.0, -3.0, 0.0]]
 
 
+@pytest.mark.parametrize("penalty", [5e-324, 1e-300, 1e300, 1.7e308])
+def test_no_penalty_makes_an_infinity(penalty):
+    logits = torch.tensor([[2.0, -2.0, 3.0, -1e9]], dtype=torch.float64)
+    seen = torch.tensor([[True, True, False, True]])
+    left = sample.filtered(sample.penalize(logits, seen, penalty), temperature=0.7)
+    assert not left.isnan().any() and left.amax() == 0
+    assert 0 <= int(sample.draw(left, torch.tensor([1 - 2**-53], dtype=torch.float64))) < 4
+
+
 def test_temperature_divides_before_the_filters():
     hot = sample.filtered(LOGITS, temperature=4.0, top_p=0.5).softmax(-1)
     by_hand = (LOGITS / 4).softmax(-1)

@@ -55,9 +55,10 @@ def test_choices_draw_with_seeds_that_follow_each_other():
     assert len(set(expected)) == 4
 
 
-def test_pieces_join_to_the_answer():
+@pytest.mark.parametrize("asked_for", [{"echo": True}, {"logprobs": 2}], ids=["echo", "logprobs"])
+def test_pieces_join_to_the_answer(asked_for):
     asking = asked("gpt2-english")
-    body = {"prompts": TEXTS, "stream": True, "echo": True, "logprobs": 2, **SAMPLING}
+    body = {"prompts": TEXTS, "stream": True, **asked_for, **SAMPLING}
     id = asking.ask("complete", body)
     asking.work()
     answer, pieces = asking.answer(id), asking.told[id][:-1]
@@ -66,14 +67,17 @@ def test_pieces_join_to_the_answer():
         assert "".join(piece["text"] for piece in own) == choice["text"]
         assert [token for piece in own for token in piece["tokens"]] == choice["tokens"]
         assert [piece["finish"] for piece in own] == [None] * (len(own) - 1) + [choice["finish"]]
-        assert choice["text"].startswith(TEXTS[place])
+        assert choice["text"].startswith(TEXTS[place]) == ("echo" in asked_for)
+        if "logprobs" not in asked_for:
+            assert choice["logprobs"] is None
+            continue
         for name, values in choice["logprobs"].items():
             assert [value for piece in own for value in piece["logprobs"][name]] == values
         first = choice["logprobs"]["top_logprobs"][0]
         assert len(first) == 2
         assert max(first.values()) == choice["logprobs"]["token_logprobs"][0]  # greedy
         offsets = choice["logprobs"]["text_offset"]
-        assert offsets[0] == len(TEXTS[place]) and offsets == sorted(offsets)
+        assert offsets[0] == 0 and offsets == sorted(offsets) and offsets[-1] > 8
 
 
 def test_a_stop_string_ends_a_text_before_it():
@@ -164,6 +168,8 @@ REFUSED = [
     ("gpt2-english", "complete", {**COMPLETE, "prompts": [LONG]}, (), "prompt", "shorten"),
     ("gpt2-english", "complete", {**COMPLETE, "prompts": ["a"], "max_tokens": 999}, (),
      "max_tokens", "ask for fewer"),
+    ("gpt2-english", "complete", {**COMPLETE, "prompts": ["a"], "echo": True, "logprobs": 0}, (),
+     "echo", "ask for one"),
     ("gpt2-english", "complete", {**COMPLETE, "prompts": [[99999]]}, (), None, "99999"),
     ("gpt2-english", "complete", {**COMPLETE, "prompts": [[-1]]}, (), None, "-1"),
     ("gpt2-english", "complete", {**COMPLETE, "prompts": ["a"], "top_p": 2.0}, (), None, "top_p"),
@@ -238,7 +244,7 @@ def test_a_text_is_cancelled_between_two_tokens():
     assert asking.engine.stats()["cache_tokens"] == 0
 
 
-def test_a_model_that_fails_fails_those_it_was_asked_for_and_goes_on():
+def test_a_model_that_fails_fails_those_it_was_asked_for_and_goes_on(capsys):
     asking = asked("bert-english")
     model = opened("bert-english").crew.skills["embed"].task.model
     blocks, model.blocks = model.blocks, torch.nn.ModuleList([torch.nn.Linear(1, 1)])
@@ -247,6 +253,7 @@ def test_a_model_that_fails_fails_those_it_was_asked_for_and_goes_on():
     model.blocks = blocks
     refusal = asking.refusal(id)
     assert refusal["kind"] == "broken" and "the model failed" in refusal["message"]
+    assert "Error" not in refusal["message"] and "Traceback" in capsys.readouterr().err
     asking.answer_after = asking.ask("embed", {"texts": ["a"]})
     asking.work()
     assert asking.answer(asking.answer_after)["size"] == 128
