@@ -6,7 +6,8 @@ has its verdict:
 
     mft    the answer is the known one (`text`: no verdict, its bits are what counts)
     inv    the answer is that of the row `of`
-    dir    value - value of `of` >= by (expect up), <= -by (down), and not 0; `right` is None
+    dir    value - value of `of` >= by (expect up), <= -by (down), and more than rounding;
+           `right` is None
 
 A twin that a perturbation made is an mft row: its answer must still be right. An inv or dir row
 that names no answer, answers, label or choices of its own has those of its `of`, so that their
@@ -26,6 +27,7 @@ from zoo.evaluate.outcome import Outcome, Row
 from zoo.evaluate.subject import Subject
 
 KNOWN = ("answer", "answers", "label", "choices")  # fields that a variant need not say again
+ROUNDING = 1e-5  # share of a value by which its place in a batch may move it
 UNANSWERED = ("text",)  # tasks whose answers are all alike: nothing there can be the same
 
 
@@ -86,7 +88,8 @@ def settled(row: Row, found: Mapping[str, Outcome]) -> Outcome:
             f"{' or '.join(SIGNS)}",
         )
     moved = SIGNS[row.expect] * (mine.value - first.value)
-    return replace(mine, passed=moved >= row.by and moved > 0, right=None)
+    far = moved >= row.by and moved > ROUNDING * abs(first.value)
+    return replace(mine, passed=far, right=None)
 
 
 def label(rows: Sequence[Row], subject: Subject, folder: Path) -> list[Outcome]:

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from unit.evaluate.subjects import row, sorter, speaker
-from zoo.evaluate.judges import judge
+from zoo.evaluate.judges import judge, settled
 from zoo.evaluate.judging import JudgeError
+from zoo.evaluate.outcome import Outcome
 
 FIRST = row("first", "label", text="the cat sat", label="ham")
 OTHERS = ["sun", "rain", "a dog ran", "under the house", "and", "the the the"]
@@ -54,6 +55,20 @@ def test_a_direction_passes_when_the_value_moves_far_enough(text, expect, share)
 def test_what_does_not_move_goes_nowhere(expect):
     asked = row("v", "label", test="dir", of="first", expect=expect, text="The cat SAT")
     assert judge([FIRST, asked], sorter(), ".")[1].passed is False
+
+
+@pytest.mark.parametrize("value", [0.5, -40.0])
+@pytest.mark.parametrize(("share", "far"), [(9e-6, False), (1.1e-5, True), (0.0, False)])
+@pytest.mark.parametrize("expect", ["up", "down"])
+def test_what_a_place_in_a_batch_can_do_is_no_way(value, share, far, expect):
+    way = abs(value) * share * (1 if expect == "up" else -1)
+    found = {name: outcome(name, value + moved) for name, moved in (("first", 0), ("v", way))}
+    asked = row("v", "label", test="dir", of="first", expect=expect)
+    assert settled(asked, found).passed is far
+
+
+def outcome(name, value):
+    return Outcome(id=name, answer="ham", value=value, passed=None, right=None)
 
 
 def test_a_twin_passes_when_its_answer_is_still_right():
