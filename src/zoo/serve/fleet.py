@@ -64,8 +64,7 @@ class Fleet:
         """Start all versions of the plan; return when each is ready or refused."""
         await self.apply(self._plan)
 
-    @property
-    def ready(self) -> bool:
+    def _ready(self) -> bool:
         """Tell whether each model's default takes traffic, and the server is not leaving.
 
         A default whose worker is coming back takes traffic while it is expected in time.
@@ -74,6 +73,8 @@ class Fleet:
             return False
         by = time.monotonic() + self.limits.request_seconds
         return all(served.versions[served.default].takes(by) for served in self._served.values())
+
+    ready = property(_ready)
 
     def models(self) -> list[dict[str, Any]]:
         """Say how each version of each model is, in plain JSON."""

@@ -221,8 +221,7 @@ def both(first: Heard, second: Heard) -> Heard:
     return heard
 
 
-@contextlib.asynccontextmanager
-async def running(fleet: Fleet, heard: Heard, give_up: Callable[[], None]) -> AsyncIterator[None]:
+async def _running(fleet: Fleet, heard: Heard, give_up: Callable[[], None]) -> AsyncIterator[None]:
     """Start a fleet beside what goes on inside, and end it behind it."""
     starting = asyncio.create_task(start(fleet, heard, give_up))
     try:
@@ -231,6 +230,9 @@ async def running(fleet: Fleet, heard: Heard, give_up: Callable[[], None]) -> As
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         await fleet.close()
+
+
+running = contextlib.asynccontextmanager(_running)
 
 
 async def start(fleet: Fleet, heard: Heard, give_up: Callable[[], None]) -> None:
@@ -249,8 +251,7 @@ async def start(fleet: Fleet, heard: Heard, give_up: Callable[[], None]) -> None
         give_up()
 
 
-@contextlib.contextmanager
-def signals(server: Server, heard: Heard, reload: Reload | None) -> Iterator[None]:
+def _signals(server: Server, heard: Heard, reload: Reload | None) -> Iterator[None]:
     """Hear signals while something goes on."""
     loop = asyncio.get_running_loop()
     tasks: set[asyncio.Task[None]] = set()
@@ -270,6 +271,9 @@ def signals(server: Server, heard: Heard, reload: Reload | None) -> Iterator[Non
             loop.remove_signal_handler(number)
         for task in tasks:
             task.cancel()
+
+
+signals = contextlib.contextmanager(_signals)
 
 
 async def reloaded(reload: Reload | None, heard: Heard) -> None:
