@@ -137,6 +137,12 @@ def test_pictures_are_classified_as_offline():
         assert [label["label"] for label in found] == [label.name for label in expected]
 
 
+def test_a_picture_is_as_large_as_its_patches():
+    skill = opened("vit-mnist").crew.skills["classify"]
+    (row,) = skill.rows(Job(1, "classify", {"top": 1}, print, (png(),)))
+    assert (row.kind, row.size) == ("image", 7 * 7)
+
+
 def test_pictures_and_texts_meet_as_offline():
     task = Matcher.from_folder(GOLDEN / "clip-openmoji")
     files, texts = [png(40, 40, seed) for seed in range(2)], ["a red heart", "a dog", "a flag"]
@@ -237,6 +243,9 @@ def test_a_text_is_cancelled_between_two_tokens():
     with torch.no_grad():
         while len(asking.told[id]) < 7:
             asking.engine.turn()
+    encode = opened("gpt2-english").crew.task.tokenizer.encode
+    room = sum(len(encode(text)) + SAMPLING["max_tokens"] - 1 for text in TEXTS)
+    assert asking.engine.stats()["cache_tokens"] == room
     asking.engine.cancel(id)
     asking.work()
     assert asking.refusal(id)["kind"] == "cancelled"

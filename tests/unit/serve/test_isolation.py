@@ -10,7 +10,7 @@ from unit.serve.engines import GOLDEN, LIMITS, Asked, asked, opened
 from zoo.serve.opening import open_engine
 
 SCHEDULED = os.environ.get("ZOO_SCHEDULED") == "1"
-BATCHES = 10_000 if SCHEDULED else 8
+BATCHES, JOBS, MOST, TOKENS = (10_000, 24, 9, 10) if SCHEDULED else (5, 6, 6, 6)
 WORDS = "the a river house said of and in light she never again war music 1914 ; ?".split()
 
 
@@ -20,7 +20,7 @@ def text(draw, most=24):
 
 def completion(draw):
     body = {"prompts": [text(draw) for _ in range(draw.randint(1, 2))], "seed": draw.randrange(99)}
-    body |= {"max_tokens": draw.randint(1, 10), "logprobs": draw.choice([None, 2])}
+    body |= {"max_tokens": draw.randint(1, TOKENS), "logprobs": draw.choice([None, 2])}
     body |= {"temperature": draw.choice([0.0, 0.7, 1.3]), "top_p": draw.choice([None, 0.9])}
     return body | {"stop": draw.choice([[], ["the"]]), "n": draw.choice([1, 1, 2])}
 
@@ -58,7 +58,7 @@ KINDS = [
 @pytest.mark.parametrize(("name", "verb", "drawn"), KINDS)
 def test_batched_is_single_to_the_bit(name, verb, drawn):
     draw = random.Random(f"{name} {verb}")
-    pool = [drawn(draw) for _ in range(24 if SCHEDULED else 8)]
+    pool = [drawn(draw) for _ in range(JOBS)]
     alone = []
     for body, files in pool:
         asking = asked(name)
@@ -66,7 +66,7 @@ def test_batched_is_single_to_the_bit(name, verb, drawn):
         asking.work()
         alone.append(asking.answer(id))
     for _ in range(BATCHES):
-        chosen = draw.choices(range(len(pool)), k=draw.randint(2, 9))
+        chosen = draw.choices(range(len(pool)), k=draw.randint(2, MOST))
         asking, ids = asked(name), []
         for place in chosen:
             ids.append(asking.ask(verb, *pool[place]))
