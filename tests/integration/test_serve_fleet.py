@@ -258,3 +258,22 @@ def test_close_refuses_what_is_in_flight(place):
 def test_the_door_has_no_torch(run_python):
     script = "import sys, zoo.serve.fleet; print('torch' in sys.modules, 'numpy' in sys.modules)"
     assert run_python(script).split() == ["False", "False"]
+
+
+def test_a_slow_model_lets_nobody_wait_long(place):
+    async def main():
+        words = [f"gpt2={place / 'three'}"]
+        async with serving(words, rows=2, queue=50, wait_seconds=0.05) as fleet:
+            for seed in range(40):  # so that it knows its pace
+                await ask(fleet, seed, tokens=40).done()
+            asked, refused = [], 0
+            for seed in range(50):
+                try:
+                    asked.append(ask(fleet, seed, tokens=40))
+                except Refusal as refusal:
+                    refused += refusal.kind == "busy"
+            texts = await asyncio.gather(*map(text_of, asked))
+            return len(texts), refused, await text_of(ask(fleet))
+
+    taken, refused, after = asyncio.run(main())
+    assert taken + refused == 50 and taken >= 3 and refused >= 20 and after

@@ -17,5 +17,8 @@ class Limits:
     request_seconds: float = 30.0  # from the last byte of the body to the answer
     connections: int = 1000  # open at once
     queue: int = 64  # requests of one model that wait or are worked on
+    # that a request may be expected to wait behind others, once all rows are taken: a queue that is
+    # longer than this answers nobody sooner, and takes as long to be worked off when the load falls
+    wait_seconds: float = 2.0
     rows: int = 16  # texts of one model that grow at once
     cache_tokens: int = 65_536  # tokens whose keys and values one model may hold

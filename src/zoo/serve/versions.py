@@ -114,9 +114,11 @@ class Version:
         self.check_room()
 
     def check_room(self) -> None:
-        """Raise Refusal when as many requests are in flight as may be."""
-        if len(self._asked) >= self._limits.queue:
-            name, many = f"{self.model}@{self.version}", len(self._asked)
+        """Raise Refusal when so many requests are in flight that one more would wait too long."""
+        limits, many = self._limits, len(self._asked)
+        wait = self._pace.seconds * (many - limits.rows)
+        if many >= limits.queue or wait > limits.wait_seconds:
+            name = f"{self.model}@{self.version}"
             why = f"{name} has {many} requests in flight, as many as it may"
             raise Refusal("busy", why, retry_after=self._pace.seconds_for(many))
 
@@ -201,6 +203,7 @@ class Version:
         """Take a worker that is ready; ask it what is in flight."""
         self.about = about
         self.ready_seconds = seconds
+        self._pace.last = time.monotonic()  # its coming back says nothing of how fast it is
         if not self._leaving:
             self._become("ready", seconds=seconds)
         self._settled.set()
