@@ -24,6 +24,7 @@ from zoo.serve.recent import Recent
 from zoo.serve.refusal import Kind
 
 OTHER = "other"
+NEWER = "application/openmetrics-text"
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
 KINDS = frozenset((*get_args(Kind), *CODES.values()))
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # seconds
@@ -101,7 +102,8 @@ class Metrics:
 
     def text(self, accept: str = "") -> tuple[bytes, str]:
         """Give what Prometheus reads and its content type, in the form that `accept` asks for."""
-        encode, kind = choose_encoder(accept)
+        # the name alone: of versions that are none `choose_encoder` makes errors
+        encode, kind = choose_encoder(NEWER if NEWER in accept else "")
         return encode(self.registry), kind
 
 

@@ -239,9 +239,11 @@ def test_two_servers_share_no_counter():
     assert not [key for key in told(other) if key[0] == "zoo_requests_total"]
 
 
-def test_the_newer_form_is_given_to_who_asks_for_it():
-    text, kind = metrics().text("application/openmetrics-text; version=1.0.0")
-    assert kind.startswith("application/openmetrics-text") and text.endswith(b"# EOF\n")
+@pytest.mark.parametrize("version", ["", "; version=1.0.0", ";version=abc", ";version=9.9,;=,"])
+def test_the_newer_form_is_given_to_who_asks_for_it(version):
+    text, kind = metrics().text(f"text/plain;version=x;q=0.1,application/openmetrics-text{version}")
+    assert kind.startswith("application/openmetrics-text; version=1.0.0")
+    assert text.endswith(b"# EOF\n")
 
 
 def test_the_page_is_told_of_models_and_load():
