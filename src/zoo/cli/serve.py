@@ -24,6 +24,7 @@ from zoo.cli.common import emit, say
 
 KEYS = "ZOO_SERVE_KEYS"
 SHORTEST = 16  # characters of a key
+HEARD = ("zoo.serve", "uvicorn.error", "asyncio", "opentelemetry")  # of `logging`
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -161,7 +162,7 @@ def heard_by(log: Any, tracing: bool) -> Iterator[Callable[[dict[str, Any]], Non
             spans.heard(record)
 
     bridge = Bridge(log)
-    loggers = [logging.getLogger(name) for name in ("zoo.serve", "uvicorn.error", "asyncio")]
+    loggers = [logging.getLogger(name) for name in HEARD]
     for logger in loggers:
         logger.addHandler(bridge)
     try:

@@ -1,6 +1,8 @@
 """What `zoo serve` makes of its arguments, before anything is loaded."""
 
 import argparse
+import json
+import logging
 
 import pytest
 
@@ -110,3 +112,11 @@ def test_where_it_listens_is_said_for_people(capsys):
     said = capsys.readouterr().err
     assert "serving on http://[::1]:8000\n" in said
     assert "serving on http://127.0.0.1:9000\n" in said
+
+
+def test_what_libraries_say_of_a_request_stays_in_its_line(capsys):
+    with heard_by(Log(form="json"), tracing=False):
+        for name in ("zoo.serve", "uvicorn.error", "asyncio", "opentelemetry.trace"):
+            logging.getLogger(name).warning("a\nb")
+    said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [record["says"] for record in said] == ["a\\nb"] * 4
