@@ -19,6 +19,8 @@ Rows = Annotated[list[Ids], Field(min_length=1, max_length=LONG, fail_fast=True)
 Prompt = Text | Texts | Ids | Rows
 Stop = Annotated[str, Field(min_length=1, max_length=256)]
 Stops = Annotated[list[Stop], Field(max_length=16, fail_fast=True)]
+Label = Annotated[str, Field(max_length=1000)]  # it is told again with each picture
+Labels = Annotated[list[Label], Field(min_length=1, max_length=LONG, fail_fast=True)]
 DOT = (  # the smallest picture: one pixel, as GIF
     "data:image/gif;base64,R0lGODlhAQABAIAAAP///wAAACH5BAEAAAAALAAAAAABAAEAAAICRAEAOw=="
 )
@@ -118,7 +120,7 @@ class PictureClassifyRequest(Strict):
 
     model: Name = Field(examples=["vit"])
     image: Picture | Pictures = Field(examples=[DOT])
-    labels: Texts | None = None
+    labels: Labels | None = None
     top: Top = 5
 
 

@@ -117,6 +117,8 @@ def test_to_classify_is_of_texts_or_of_pictures():
     assert isinstance(read({"model": "m", "image": "AA", "labels": ["x"]}), PictureClassifyRequest)
     assert fault(ClassifyRequest, {"model": "m", "image": "AA", "input": "a"}).param == "input"
     assert fault(ClassifyRequest, {"model": "m", "input": "a", "labels": ["x"]}).param == "labels"
+    long = {"model": "m", "image": "AA", "labels": ["x", "x" * 1001]}
+    assert "at most 1000 characters" in fault(ClassifyRequest, long).detail
     assert fault(ClassifyRequest, {"model": "m"}).param == "input"
 
 
