@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from zoo.serve.job import Job
+from zoo.serve.job import Job, check_time, late
 from zoo.serve.refusal import Refusal
 from zoo.serve.tally import Tally
 
@@ -68,6 +68,7 @@ class Engine:
 
         job = Job(job.id, job.verb, job.body, tell, job.files, job.deadline, job.start)
         try:
+            check_time(job)
             if job.verb not in self.crew.verbs:
                 can = ", ".join(self.crew.verbs)
                 raise Refusal("invalid", f"this model does {can}, not {job.verb}", param="model")
@@ -150,7 +151,4 @@ def overdue(job: Job, cancelled: set[int], now: float) -> Refusal | None:
     """Say why a job is to be given up now; None when it is not."""
     if job.id in cancelled:
         return Refusal("cancelled", "whoever asked has gone")
-    if job.deadline is not None and now > job.deadline:
-        waited = f"after {now - job.start:.1f} s" if job.start else "in time"
-        return Refusal("late", f"there was no answer {waited}: ask for less, or later")
-    return None
+    return late(job, now)

@@ -141,7 +141,8 @@ class Growing:
     @property
     def held(self) -> int:
         """Count the tokens that there is, or will be, room for."""
-        return sum(room(choice.request) for _, choice in self.rows.values())
+        rows = list(self.rows.values())  # at once: another thread asks while texts come and go
+        return sum(room(choice.request) for _, choice in rows)
 
     def step(self) -> None:
         self.admit()

@@ -24,9 +24,12 @@ Of a job come any number of pieces, then one of the other two. Verbs, bodies and
 "top_logprobs": [{text: number}], "text_offset": [characters]}, as in OpenAI's completions.
 """
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+from zoo.serve.refusal import Refusal
 
 VERBS = ("complete", "embed", "fill", "classify", "match")
 Event = dict[str, Any]
@@ -42,4 +45,19 @@ class Job:
     tell: Callable[[Event], None]
     files: tuple[bytes, ...] = ()  # pictures
     deadline: float | None = None  # of time.monotonic, which all processes of a machine share
-    start: float = field(default=0.0)  # of time.monotonic, when it was accepted
+    start: float = 0.0  # of time.monotonic, when it was accepted
+
+
+def late(job: Job, now: float) -> Refusal | None:
+    """Give the Refusal of a job whose deadline has passed; None while there is time."""
+    if job.deadline is None or now <= job.deadline:
+        return None
+    waited = f"after {now - job.start:.1f} s" if job.start else "in time"
+    return Refusal("late", f"there was no answer {waited}: ask for less, or later")
+
+
+def check_time(job: Job) -> None:
+    """Raise the Refusal of a job whose deadline has passed: nobody waits for it any more."""
+    refusal = late(job, time.monotonic())
+    if refusal is not None:
+        raise refusal

@@ -6,6 +6,7 @@ checked, not in the thread that computes.
 """
 
 import base64
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor
 from zoo import ops
 from zoo.config import default_labels
 from zoo.serve.batches import Row
-from zoo.serve.job import Job
+from zoo.serve.job import Job, check_time
 from zoo.serve.refusal import Refusal
 from zoo.tasks import Embedder, FillMask, Matcher, TextClassifier
 from zoo.tasks.match import TEMPLATES, sentences
@@ -27,6 +28,8 @@ from zoo.tokenizers import Tokenizer
 
 Text = str | list[int]
 CHARACTERS = 128  # of a text for each token that a model reads: more is not even tokenised
+GUESSED = 2**23  # characters of JSON in an answer to `fill`: as many as a body may bring
+GUESS = 80  # of them in a guess beside the text that it fills
 
 
 def check_length(text: Any, longest: int, what: str, param: str) -> None:
@@ -111,6 +114,15 @@ class Vectors:
         return vectors(rows, results, self.task.config.normalize if asked is None else asked)
 
 
+def check_guesses(body: dict[str, Any], masks: Sequence[int]) -> None:
+    """Raise Refusal for guesses that would fill the memory: each is told with its whole text."""
+    sizes = [len(json.dumps(text)) + GUESS for text in body["texts"]]
+    size = body["top"] * sum(many * size for many, size in zip(masks, sizes, strict=True))
+    if size > GUESSED:
+        why = f"the answer would have {size:,} characters; {GUESSED:,} are the most"
+        raise Refusal("invalid", f"{why}: ask for a smaller top, or of fewer masks", param="top")
+
+
 class Masks:
     """`fill` with a BERT that has its masked-LM head."""
 
@@ -126,6 +138,8 @@ class Masks:
         rows = self.reader.rows(job.body["texts"])
         for text, row in zip(job.body["texts"], rows, strict=True):
             self.task.check_masks(text, row.value)
+        mask = self.task.tokenizer.mask_id
+        check_guesses(job.body, [row.value.count(mask) for row in rows])
         return rows
 
     def compute(self, kind: str, values: Sequence[Any]) -> list[Tensor]:
@@ -190,13 +204,14 @@ class Pictures:
         self.task = task
         self.max_pixels = max_pixels
 
-    def rows(self, files: Sequence[bytes]) -> list[Row]:
+    def rows(self, job: Job) -> list[Row]:
         from zoo.images import ImageError
 
-        if not files:
+        if not job.files:
             raise Refusal("invalid", "there is no image: give at least one", param="image")
         rows = []
-        for i, file in enumerate(files):
+        for i, file in enumerate(job.files):
+            check_time(job)  # a large one takes a second, and whoever comes behind waits for it
             try:
                 pixels = self.task.processor([self.picture(file)])
             except ImageError as error:
@@ -227,7 +242,7 @@ class PictureClasses:
         if job.body.get("texts"):
             why = "this model sees pictures: give image, no input"
             raise Refusal("invalid", why, param="input")
-        return self.pictures.rows(job.files)
+        return self.pictures.rows(job)
 
     def compute(self, kind: str, values: Sequence[Any]) -> list[Tensor]:
         return list(self.task.logits(torch.cat(list(values))))
@@ -275,7 +290,7 @@ class SpaceClasses(Space):
             why = "this model classifies pictures: give image, no input"
             raise Refusal("invalid", why, param="input")
         texts = self.reader.rows(sentences(labels, TEMPLATES), "labels")
-        return texts + self.pictures.rows(job.files)
+        return texts + self.pictures.rows(job)
 
     def answer(self, job: Job, rows: list[Row], results: list[Tensor]) -> dict[str, Any]:
         names, top = job.body["labels"], job.body["top"]
@@ -293,7 +308,7 @@ class SpaceFits(Space):
     """`match`: how each text fits each picture."""
 
     def rows(self, job: Job) -> list[Row]:
-        return self.reader.rows(job.body["texts"], "text") + self.pictures.rows(job.files)
+        return self.reader.rows(job.body["texts"], "text") + self.pictures.rows(job)
 
     def answer(self, job: Job, rows: list[Row], results: list[Tensor]) -> dict[str, Any]:
         many = len(job.body["texts"])

@@ -2,6 +2,8 @@
 
 import base64
 import io
+import sys
+import threading
 import time
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image
 from unit.serve.engines import GOLDEN, LIMITS, asked, one, opened
 from zoo.serve.engine import Engine
 from zoo.serve.job import Job
+from zoo.serve.refusal import Refusal
 from zoo.tasks import Embedder, FillMask, Generator, ImageClassifier, Matcher, TextClassifier
 
 
@@ -187,6 +190,7 @@ REFUSED = [
     ("bert-english", "embed", {"texts": [[2048]]}, (), "input", "0 to 2047"),
     ("bert-english", "fill", {"texts": ["no mask"], "top": 2}, (), None, "[MASK]"),
     ("bert-english", "fill", {"texts": ["[MASK]"], "top": 0}, (), None, "top 0"),
+    ("bert-english", "fill", {"texts": ["[MASK]" * 120] * 8, "top": 12}, (), "top", "9,239,040"),
     ("bert-spam", "classify", {"texts": ["a"], "top": 1, "labels": ["b"]}, (), "labels", "leave"),
     ("bert-spam", "classify", {"texts": [], "top": 1}, (png(),), "image", "reads texts"),
     ("vit-mnist", "classify", {"top": 1}, (), "image", "at least one"),
@@ -208,9 +212,22 @@ def test_what_a_model_cannot_do_is_refused_at_once(name, verb, body, files, para
     assert why in refusal["message"]
 
 
-def test_what_comes_too_late_is_not_computed():
+def test_what_comes_too_late_is_not_read():
     asking = asked("bert-english")
-    late = asking.ask("embed", {"texts": ["a"]}, deadline=time.monotonic() - 1)
+    late = asking.ask("embed", {"texts": [LONG]}, deadline=time.monotonic() - 1)
+    assert asking.refusal(late)["kind"] == "late"
+    skill = opened("vit-mnist").crew.skills["classify"]
+    with pytest.raises(Refusal) as raised:  # the time may be over after the first of many
+        skill.rows(Job(1, "classify", {"top": 1}, print, (png()[:90],), time.monotonic() - 1))
+    assert raised.value.kind == "late"
+
+
+def test_what_was_read_too_late_is_not_computed():
+    asking = asked("bert-english")
+    soon = time.monotonic() + 0.05
+    late = asking.ask("embed", {"texts": ["a"]}, deadline=soon)
+    while time.monotonic() <= soon:
+        pass
     good = asking.ask("embed", {"texts": ["a"]}, deadline=time.monotonic() + 100)
     before = asking.engine.crew.stats()["prompt_tokens"]
     asking.work()
@@ -251,6 +268,28 @@ def test_a_text_is_cancelled_between_two_tokens():
     assert asking.refusal(id)["kind"] == "cancelled"
     assert len(asking.told[id]) < 20
     assert asking.engine.stats()["cache_tokens"] == 0
+
+
+def test_another_thread_may_look_while_texts_come_and_go():
+    asking, looked, over = asked("gpt2-english"), [], threading.Event()
+
+    def look():
+        while not over.is_set():
+            looked.append(asking.engine.stats()["cache_tokens"])
+        looked.append("end")
+
+    thread, interval = threading.Thread(target=look), sys.getswitchinterval()
+    try:
+        sys.setswitchinterval(1e-6)
+        thread.start()
+        for _ in range(20):
+            asking.ask("complete", {"prompts": ["a"] * 8, "max_tokens": 1, "seed": 0})
+        asking.work()
+    finally:
+        sys.setswitchinterval(interval)
+        over.set()
+        thread.join()
+    assert looked[-1] == "end" and set(looked) > {0, "end"}
 
 
 def test_a_model_that_fails_fails_those_it_was_asked_for_and_goes_on(capsys):
