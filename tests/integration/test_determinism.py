@@ -63,13 +63,15 @@ def test_two_processes_give_the_same_bits(measured):
     assert wrong == []
 
 
-# what the number of threads may move: long sums, and sums over rows; never what it may not
+# what the number of threads may move: long sums, and sums over rows; never what it may not. Where
+# MKL divides a product of few rows among threads (with AVX2), also forwards, and a token's margin
 MAY_MOVE_WITH_THREADS = {
     "long/sum of 40000",
     "long/layer_norm weight's gradient",
     "ops/layer_norm",
     "ops/layer_norm_linear",
     *(f"{what}/{family}" for what in ("models", "training") for family in results.MODELS),
+    *(f"generation/{text}" for text in range(3)),  # their margins
 }
 
 
@@ -77,8 +79,8 @@ MAY_MOVE_WITH_THREADS = {
 def test_threads_move_gradients_that_sum_over_rows_and_long_sums_alone(measured):
     seen = moved(measured, "two threads")
     assert rooms(seen) <= MAY_MOVE_WITH_THREADS
-    forward = {name for name in seen if name.endswith("forward")}
-    assert forward == set()
+    still = "tokens" if torch.backends.cpu.get_cpu_capability() == "AVX2" else ("forward", "tokens")
+    assert not {name for name in seen if name.endswith(still)}
 
 
 EXACT = ("data/", "tokenizers/", "pictures/", "draws/rand")  # and what a model writes
