@@ -1,6 +1,7 @@
 """A fleet of workers answers as the models do offline, within its limits."""
 
 import asyncio
+import contextlib
 import os
 import time
 
@@ -214,6 +215,24 @@ def test_requests_may_be_given_up(fleet, runner):
         return [getattr(answer, "kind", "done") for answer in rest]
 
     assert runner.run(main()) == ["done"] * 2 + ["cancelled"] * (LIMITS["queue"] - 2)
+
+
+def test_who_was_given_up_takes_room_until_the_worker_has_let_go(fleet, runner):
+    async def main():
+        for seed in range(LIMITS["queue"]):
+            ask(fleet, seed, tokens=35).cancel()
+        refusal = refusal_of(lambda: ask(fleet))
+
+        def room():
+            with contextlib.suppress(Refusal):
+                fleet.find("gpt2").check_room()
+                return True
+
+        await until(room)
+        return refusal.kind, await text_of(ask(fleet, 3))
+
+    kind, text = runner.run(main())
+    assert kind == "busy" and text
 
 
 def test_a_completion_without_a_seed_gets_one(fleet, runner):

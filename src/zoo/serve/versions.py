@@ -55,6 +55,7 @@ class Version:
         self.stats: dict[str, Any] = {}
         self._opening, self._forks, self._limits, self._heard = opening, forks, limits, heard
         self._asked: dict[int, Asked] = {}
+        self._given_up: set[int] = set()  # which the worker has not let go of yet
         self._pace = Pace()
         self._back = math.inf  # when the next worker is expected, of time.monotonic
         self._answered = False  # anything, in this life
@@ -115,7 +116,7 @@ class Version:
 
     def check_room(self) -> None:
         """Raise Refusal when so many requests are in flight that one more would wait too long."""
-        limits, many = self._limits, len(self._asked)
+        limits, many = self._limits, len(self._asked) + len(self._given_up)
         wait = self._pace.seconds * (many - limits.rows)
         if many >= limits.queue or wait > limits.wait_seconds:
             name = f"{self.model}@{self.version}"
@@ -214,6 +215,7 @@ class Version:
         """Note that the worker has died, and fail what has been with too many that did."""
         self.restarts += 1
         self.stats = {}
+        self._given_up.clear()
         self._back = time.monotonic() + pause + (self.ready_seconds or 0.0)
         if not self._leaving:
             self._become("restarting", why, pause=pause)
@@ -235,6 +237,7 @@ class Version:
                 self._asked[number].hear(event)
         else:
             self._answered = True
+            self._given_up.discard(number)
             self._pace.end(time.monotonic())
             self._end(number, event)
 
@@ -258,6 +261,7 @@ class Version:
         """End a request without the worker; tell the worker, if it has it."""
         asked = self._end(number, refusal.record())
         if asked is not None and asked.sent and self._link is not None:
+            self._given_up.add(number)
             self._link.send({"is": "cancel", "id": number})
 
     def _become(self, state: str, why: str | None = None, **more: Any) -> None:
