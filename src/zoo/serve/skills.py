@@ -117,7 +117,7 @@ class Vectors:
 def check_guesses(body: dict[str, Any], masks: Sequence[int]) -> None:
     """Raise Refusal for guesses that would fill the memory: each is told with its whole text."""
     sizes = [len(json.dumps(text)) + GUESS for text in body["texts"]]
-    size = body["top"] * sum(many * size for many, size in zip(masks, sizes, strict=True))
+    size = body["top"] * sum(many * long for many, long in zip(masks, sizes, strict=True))
     if size > GUESSED:
         why = f"the answer would have {size:,} characters; {GUESSED:,} are the most"
         raise Refusal("invalid", f"{why}: ask for a smaller top, or of fewer masks", param="top")
