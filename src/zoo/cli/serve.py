@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     keys = keys_of(args.keys, os.environ.get(KEYS))
     check_open(args.host, keys, args.no_keys)
     try:
-        from zoo.serve.fleet import Fleet
+        from zoo.serve.fleet import Fleet, ignore
         from zoo.serve.limits import Limits
         from zoo.serve.logs import Log
         from zoo.serve.server import Door, serve
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     log = Log(form=args.log)
     threads = args.threads or share(len(asked.models))
     # with a check, what happens to each version is the result itself
-    told = silent if args.check else log.heard
+    told = ignore if args.check else log.heard
     fleet = Fleet(asked, Limits(**limits), weights=args.weights, threads=threads, heard=told)
     if args.check:
         return asyncio.run(check(args, fleet))
@@ -139,10 +139,6 @@ def share(models: int) -> int:
     """Give each model its share of the CPUs."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, (cpus or 1) // models)
-
-
-def silent(record: dict[str, Any]) -> None:
-    """Hear a record, and say nothing."""
 
 
 @contextmanager

@@ -5,6 +5,7 @@ tokens: more would make each wait and save nothing. Under zoo.nn.steady a row ha
 has alone; where that does not hold on this machine, rows go one at a time.
 """
 
+import traceback
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from zoo.nn.steady import Counts, steady
 from zoo.serve.job import Job
-from zoo.serve.refusal import Refusal
+from zoo.serve.refusal import Refusal, model_failed
 from zoo.serve.tally import Tally
 
 AT_ONCE = 32  # rows
@@ -97,7 +98,11 @@ class Batches:
         if not batch:
             return
         skill, kind = batch[0][0].skill, batch[0][0].rows[batch[0][1]].kind
-        made = self.compute(skill, kind, [work.rows[place].value for work, place in batch])
+        try:
+            made = self.compute(skill, kind, [work.rows[place].value for work, place in batch])
+        except Exception:
+            self.give_up([work for work, _ in batch])
+            return
         self.tally.step(len(batch))
         self.tally.prompt_tokens += sum(work.rows[place].size for work, place in batch)
         for (work, place), result in zip(batch, made, strict=True):
@@ -136,8 +141,20 @@ class Batches:
             why = f"the model's numbers for input {wrong[0]} are not finite"
             self.end(work, Refusal("broken", why).record())
             return
-        answer = work.skill.answer(work.job, work.rows, work.results)
+        try:
+            answer = work.skill.answer(work.job, work.rows, work.results)
+        except Exception:
+            self.give_up([work])
+            return
         self.end(work, {"is": "done", "answer": answer})
+
+    def give_up(self, works: list[Work]) -> None:
+        """End jobs at which the model has just failed; whoever waits is not concerned."""
+        traceback.print_exc()
+        for work in works:
+            if not work.over:
+                self.end(work, model_failed().record())
+        self.waiting = deque(pair for pair in self.waiting if not pair[0].over)
 
     def end(self, work: Work, event: dict[str, Any]) -> None:
         work.over = True

@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from zoo.serve.job import Job, check_time, late
-from zoo.serve.refusal import Refusal
+from zoo.serve.refusal import Refusal, model_failed
 from zoo.serve.tally import Tally
 
 
@@ -118,8 +118,7 @@ class Engine:
             self.crew.step()
         except Exception:  # whatever a model may do: those it was asked for hear that it did
             traceback.print_exc()
-            broken = Refusal("broken", "the model failed; the server's log says how")
-            self.crew.drop(lambda job: broken)
+            self.crew.drop(lambda job: model_failed())
         self.busy_seconds += time.monotonic() - start
         return True
 

@@ -5,7 +5,7 @@ it is done; zoo.generate.continuous sees to it that none notices the others.
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from zoo.generate import Sampling
@@ -53,7 +53,7 @@ class Text:
     choices: list[Choice]
     left: int = 0
     over: bool = False
-    prompt_tokens: int = field(default=0)
+    prompt_tokens: int = 0
 
     def __post_init__(self) -> None:
         self.left = len(self.choices)

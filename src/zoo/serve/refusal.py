@@ -53,3 +53,8 @@ class Refusal(Exception):
             param=record.get("param"),
             retry_after=record.get("retry_after"),
         )
+
+
+def model_failed() -> Refusal:
+    """Say that the model failed, and nothing of how: an exception may speak of the machine."""
+    return Refusal("broken", "the model failed; the server's log says how")

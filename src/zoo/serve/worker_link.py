@@ -28,12 +28,14 @@ class WorkerLink:
             self._writer.write(frames.pack(record, parts))
 
     async def receive(self) -> dict[str, Any] | None:
-        """Wait for what the worker says next; None: it has ended."""
-        frame = await frames.receive(self._reader)
-        if frame is not None and frame[0]["is"] == "hello":
-            self.pid = frame[0]["pid"]
+        """Wait for what the worker says next; None: it has ended, or says what is no frame."""
+        with contextlib.suppress(ValueError):
             frame = await frames.receive(self._reader)
-        return frame[0] if frame else None
+            if frame is not None and frame[0]["is"] == "hello":
+                self.pid = frame[0]["pid"]
+                frame = await frames.receive(self._reader)
+            return frame[0] if frame else None
+        return None
 
     async def end(self) -> None:
         """Close the socket, which ends the worker, and wait until it has gone; kill a deaf one."""

@@ -296,9 +296,13 @@ def test_a_model_that_fails_fails_those_it_was_asked_for_and_goes_on(capsys):
     asking = asked("bert-english")
     model = opened("bert-english").crew.skills["embed"].task.model
     blocks, model.blocks = model.blocks, torch.nn.ModuleList([torch.nn.Linear(1, 1)])
-    id = asking.ask("embed", {"texts": ["a"]})
-    asking.work()
+    id = asking.ask("embed", {"texts": ["a"] * 8})
+    others = [asking.ask("embed", {"texts": ["b"] * 8}) for _ in range(4)]  # more than a batch
+    with torch.no_grad():
+        asking.engine.turn()
     model.blocks = blocks
+    asking.work()
+    assert asking.answer(others[-1])["size"] == 128
     refusal = asking.refusal(id)
     assert refusal["kind"] == "broken" and "the model failed" in refusal["message"]
     assert "Error" not in refusal["message"] and "Traceback" in capsys.readouterr().err
