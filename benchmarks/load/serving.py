@@ -1,5 +1,6 @@
 """A server in processes of its own: started, asked how it is, measured, ended."""
 
+import contextlib
 import json
 import os
 import re
@@ -19,6 +20,7 @@ SAID = re.compile(r"serving on (http://[^\s\"]+)")
 # threads that wait leave the processor to who shares it, the client among them
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE"}
 SECONDS = 180.0  # to be ready, and to leave
+STILL = 0.5  # seconds in which a server that rests computes next to nothing
 EARLY = frozenset({"401", "408", "413", "429", "431", "503"})
 LOOKS = ("/metrics", "/v1/status", "/readyz", "/healthz")  # paths at which one only looks
 
@@ -93,6 +95,25 @@ class Serving:
                 continue
             found["processes"] += 1
         return found
+
+    def computed(self) -> float:
+        """Give the processor seconds of all its processes so far."""
+        found = 0.0
+        for process in (self.process, *self.process.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                found += times.user + times.system
+        return found
+
+    def rest(self) -> None:
+        """Wait until it computes no more: some go on with what nobody waits for."""
+
+        def idle() -> bool:
+            before = self.computed()
+            time.sleep(STILL)
+            return self.computed() - before < STILL / 10
+
+        self.wait_for(idle)
 
     def end(self) -> int | None:
         """Tell it to leave, wait, and give its exit code; what is left after that is killed."""

@@ -132,6 +132,7 @@ def main(args: argparse.Namespace, say: Callable[[str], None]) -> int:
         for number in range(args.rounds):
             for name in ("zoo", "peer") if number % 2 else ("peer", "zoo"):
                 plan = Plan(users=args.users, seconds=args.seconds, seed=args.seed + number)
+                servers["peer" if name == "zoo" else "zoo"].rest()
                 runs[name].append(drive(servers[name], file, plan, out / f"{name}-{number}"))
                 say(f"round {number}: {name} {speed(runs[name][-1]):.0f} tokens/s")
     found = compared(runs)
