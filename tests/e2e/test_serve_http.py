@@ -95,13 +95,13 @@ def test_a_seed_that_was_drawn_is_told_and_gives_the_same_again(client):
 def test_stop_echo_and_logprobs(client, offline):
     whole = greedy(offline)
     stop = whole[len(whole) // 2 :][:4]
-    made = client.completions.create(
-        model="gpt2", prompt=PROMPT, max_tokens=12, temperature=0, stop=stop, echo=True, logprobs=2
-    )
-    (choice,) = made.choices
+    asked = {"model": "gpt2", "prompt": PROMPT, "max_tokens": 12, "temperature": 0, "stop": stop}
+    (choice,) = client.completions.create(**asked, echo=True).choices
     assert choice.text == PROMPT + whole[: whole.index(stop)]
     assert choice.finish_reason == "stop"
-    told = choice.logprobs
+    with pytest.raises(openai.UnprocessableEntityError, match="echo and logprobs together"):
+        client.completions.create(**asked, echo=True, logprobs=2)
+    told = client.completions.create(**asked, logprobs=2).choices[0].logprobs
     assert all(chosen <= 0 for chosen in told.token_logprobs)
     assert len(told.tokens) == len(told.token_logprobs) == len(told.text_offset) > 1
     assert all(
