@@ -7,7 +7,10 @@ uvicorn tells them as plain text, and a close that lets a client that still send
 """
 
 import asyncio
+import contextlib
 import select
+import socket
+import struct
 import time
 import uuid
 from collections.abc import Callable
@@ -26,6 +29,7 @@ from zoo.serve.visit import Gate, Heard
 
 LINGER = 2.0  # seconds in which what a client still sends is thrown away
 YOUNG = 0.5  # seconds in which a client that has just connected is expected to speak
+NOW = struct.pack("ii", 1, 0)  # of SO_LINGER: no seconds for what is unsent
 SLICE = 16 * 2**10  # bytes that are parsed at once
 
 
@@ -49,13 +53,22 @@ class Gentle:
         if self.is_closing():
             return
         self.closed = True
-        wait = self.patience if self.raw.get_write_buffer_size() else LINGER
-        self.last = asyncio.get_running_loop().call_later(wait, self.raw.abort)
+        loop = asyncio.get_running_loop()
+        if self.raw.get_write_buffer_size():
+            self.last = loop.call_later(self.patience, self.abort)
+        else:  # the kernel has the answer, and may go on giving it
+            self.last = loop.call_later(LINGER, self.raw.abort)
         if self.unread() and self.raw.can_write_eof():
             self.raw.write_eof()
             self.raw.resume_reading()
         else:
             self.raw.close()
+
+    def abort(self) -> None:
+        """End at once by a reset; else the kernel keeps megabytes for a client that never reads."""
+        with contextlib.suppress(OSError):  # it has ended already
+            self.raw.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NOW)
+        self.raw.abort()
 
     def lost(self) -> None:
         """Forget the connection: it has ended."""
