@@ -32,7 +32,7 @@ class Tracing:
         self.context_of = TraceContextTextMapPropagator().extract
 
     def heard(self, record: Mapping[str, Any]) -> None:
-        """Tell the span of a request that has just ended, and of its parts where they are known."""
+        """Tell the span of a request that has just ended."""
         end = time.time_ns()
         start = end - nanoseconds(record["seconds"])
         carried = {k: record[k] for k in ("traceparent", "tracestate") if record.get(k)}
@@ -47,15 +47,7 @@ class Tracing:
             span.set_status(self.trace.StatusCode.ERROR)
         if record.get("first_seconds") is not None:
             span.add_event("first token", timestamp=start + nanoseconds(record["first_seconds"]))
-        if record.get("queue_seconds") is not None:
-            self.parts(span, start, start + nanoseconds(record["queue_seconds"]), end)
         span.end(end)
-
-    def parts(self, span: Any, start: int, worked: int, end: int) -> None:
-        """Tell of a request how long it waited and how long it was worked on."""
-        inside = self.trace.set_span_in_context(span)
-        for name, since, until in (("queue", start, worked), ("compute", worked, end)):
-            self.tracer.start_span(name, context=inside, start_time=since).end(until)
 
     def close(self) -> None:
         """Send what was not sent yet."""

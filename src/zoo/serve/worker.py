@@ -20,8 +20,6 @@ import traceback
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-import torch
-
 from zoo.serve import frames
 from zoo.serve.engine import Engine
 from zoo.serve.job import Job
@@ -74,7 +72,6 @@ def start(call: Callable[..., None], *arguments: Any) -> threading.Thread:
 
 def open_as_told(record: Record) -> Engine:
     """Open the engine that the door's first record speaks of."""
-    torch.set_num_threads(record["threads"])
     limits = Limits(**record["limits"])
     return open_engine(
         record["folder"], limits, weights=record["weights"], threads=record["threads"]

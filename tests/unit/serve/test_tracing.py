@@ -83,16 +83,6 @@ def test_a_caller_that_does_not_sample_is_obeyed(told):
     assert told(traceparent=f"00-{TRACE}-{PARENT}-00") == {}
 
 
-def test_waiting_and_computing_are_children(told):
-    spans = told(queue_seconds=0.125)
-    request, queue, compute = spans["POST /v1/completions"], spans["queue"], spans["compute"]
-    assert queue.parent.span_id == compute.parent.span_id == request.context.span_id
-    assert queue.start_time == request.start_time and compute.end_time == request.end_time
-    assert (
-        queue.end_time - queue.start_time == 125_000_000 == compute.start_time - request.start_time
-    )
-
-
 @pytest.mark.parametrize(("status", "code"), [(429, "UNSET"), (500, "ERROR"), (503, "ERROR")])
 def test_a_fault_of_the_server_is_an_error(status, code, told):
     (span,) = told(status=status, first_seconds=None, refused="busy").values()
